@@ -1,0 +1,14 @@
+//! farrier: a sampling profiler for Python web workers that never stops, signals
+//! or writes to what it reads.
+//!
+//! Data flows one way:
+//!
+//! ```text
+//! process ─► python ─► state, endpoint ─► sampler ─► Sink ─┬─► recording ─► (replay) ─┐
+//!                                                          └─► profile ◄──────────────┘
+//!                                                                 └─► analysis ─► report
+//! ```
+
+pub mod model;
+pub mod process;
+pub mod units;

@@ -1,0 +1,26 @@
+//! The vocabulary that every stage shares: what a sample is, and the tables that
+//! its handles point into. No I/O and nothing of the operating system.
+//!
+//! ```text
+//! sampler ──► Sink::tick(&Tables, &Tick, &[Sample]) ──► profile, recording, screen
+//!                   │
+//!                   └ strings, functions, frames, stacks, endpoints, threads:
+//!                     append-only, so a sink may remember how far it has written
+//! ```
+
+mod endpoint;
+mod sample;
+mod session;
+mod sink;
+mod state;
+mod tables;
+
+pub use endpoint::{Endpoint, Framework};
+pub use sample::{Grade, RequestId, Sample, Tick};
+pub use session::{ProcessFacts, Progress, Role, Session};
+pub use sink::{Note, Sink, Tee};
+pub use state::{Evidence, On, State};
+pub use tables::{
+    EndpointId, Frame, FrameId, Function, FunctionId, OnId, ProcessId, StackId, StackNode,
+    StringId, Tables, TargetProcess, Thread, ThreadId,
+};

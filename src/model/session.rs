@@ -1,0 +1,88 @@
+//! Facts about a run and its processes that are not samples.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::{Nanos, Pid};
+
+/// What is known when a recording begins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct Session {
+    /// The version of farrier that recorded.
+    pub farrier_version: String,
+    /// When, in nanoseconds since 1970 (UTC).
+    pub start_unix_ns: i64,
+    /// The sampling rate that was asked for, in ticks a second.
+    pub rate_hz: f64,
+    /// The machine's name.
+    pub host: String,
+    /// CPUs online.
+    pub cpus: u32,
+    /// The control group's limit in CPUs, if there is one.
+    pub cpu_quota: Option<f64>,
+    /// How farrier was called.
+    pub command: Vec<String>,
+    /// The target in words, such as `gunicorn app:app (pid 4711)`.
+    pub target: String,
+}
+
+/// What part a process plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Gunicorn's word for the master.
+    Arbiter,
+    /// A process that serves.
+    Worker,
+    /// Any other.
+    Other,
+}
+
+/// What is known of a process. Sent again whenever it changes; the last one counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessFacts {
+    /// Its number.
+    pub pid: Pid,
+    /// What part it plays.
+    pub role: Role,
+    /// The server it belongs to (`gunicorn`), if one was recognised.
+    pub server: Option<String>,
+    /// The server's word for how it serves (`sync`, `gthread`), once seen.
+    pub worker_class: Option<String>,
+    /// The largest number of Python threads seen at one tick.
+    pub threads: u32,
+    /// The interpreter's version, such as `3.11.7`.
+    pub python: String,
+    /// Whether the interpreter has no GIL.
+    pub free_threaded: bool,
+    /// CPU time of the sampled threads since the process joined.
+    pub cpu: Nanos,
+    /// Time that its sampled threads waited in the kernel's run queue since then.
+    pub runqueue: Nanos,
+    /// Resident memory when it joined, in bytes.
+    pub rss_bytes_first: u64,
+    /// Resident memory when last looked at, in bytes.
+    pub rss_bytes_last: u64,
+    /// Requests that the server itself counted while recording, where it does.
+    pub requests: Option<u64>,
+    /// When it joined, since the recording began.
+    pub joined: Nanos,
+    /// When it left, since the recording began; `None` while it is there.
+    pub left: Option<Nanos>,
+}
+
+/// How the sampling itself goes: totals since the recording began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Time since the recording began.
+    pub elapsed: Nanos,
+    /// Instants at which the processes were looked at.
+    pub ticks: u64,
+    /// Instants that were due but passed over because an earlier one took too long.
+    pub missed_ticks: u64,
+    /// The profiler's own CPU time.
+    pub sampler_cpu: Nanos,
+    /// System calls made to read targets.
+    pub system_calls: u64,
+    /// Bytes of targets' memory read.
+    pub bytes_read: u64,
+}

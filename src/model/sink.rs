@@ -1,0 +1,74 @@
+//! How samples leave the sampler.
+
+use std::io;
+
+use super::sample::{Sample, Tick};
+use super::session::{ProcessFacts, Progress, Session};
+use super::tables::{ProcessId, Tables};
+use crate::units::Nanos;
+
+/// Something that happened and that a person should be told, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When, since the recording began.
+    pub at: Nanos,
+    /// The sentence.
+    pub text: String,
+}
+
+/// Where samples go: a profile, a recording, a screen, a test's list. Live sampling
+/// and the replay of a recording call the same methods in the same order: `begin`
+/// once; then `process` before a process' first tick and again when its facts
+/// change, `tick`, `progress` about once a second and `note` as they come; `end`
+/// once.
+///
+/// `tables` is always the same growing object within one run. An error ends the
+/// recording; what was given before stays valid.
+pub trait Sink {
+    /// The recording begins.
+    fn begin(&mut self, session: &Session) -> io::Result<()>;
+
+    /// A process joined, or what is known of it changed.
+    fn process(&mut self, tables: &Tables, id: ProcessId, facts: &ProcessFacts) -> io::Result<()>;
+
+    /// All threads of one process at one instant.
+    fn tick(&mut self, tables: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()>;
+
+    /// How the sampling goes so far.
+    fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()>;
+
+    /// Something to tell a person.
+    fn note(&mut self, tables: &Tables, note: &Note) -> io::Result<()>;
+
+    /// The recording is complete.
+    fn end(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()>;
+}
+
+/// Two sinks as one.
+#[derive(Debug)]
+pub struct Tee<'a, A, B>(
+    /// Served first.
+    pub &'a mut A,
+    /// Served second.
+    pub &'a mut B,
+);
+
+macro_rules! both {
+    ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
+        fn $method(&mut self, $($argument: $type),*) -> io::Result<()> {
+            self.0.$method($($argument),*)?;
+            self.1.$method($($argument),*)
+        }
+    )*};
+}
+
+impl<A: Sink, B: Sink> Sink for Tee<'_, A, B> {
+    both! {
+        begin(session: &Session);
+        process(tables: &Tables, id: ProcessId, facts: &ProcessFacts);
+        tick(tables: &Tables, tick: &Tick, samples: &[Sample]);
+        progress(tables: &Tables, progress: &Progress);
+        note(tables: &Tables, note: &Note);
+        end(tables: &Tables, progress: &Progress);
+    }
+}

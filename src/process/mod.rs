@@ -1,0 +1,135 @@
+//! The edge to the operating system: the only module that reads `/proc`, makes
+//! system calls, or says `unsafe`.
+//!
+//! It reads and nothing else: no `ptrace`, no signal, no write to a target.
+
+mod batch;
+mod error;
+mod memory;
+mod snapshot;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+
+pub use batch::{Batch, Slot};
+pub use error::{Error, Result};
+pub use memory::{LiveMemory, ReadMemory};
+pub use snapshot::SnapshotMemory;
+
+use crate::units::Pid;
+
+/// A process, told apart by its PID and its start time.
+///
+/// It holds the descriptor of `/proc/PID`: every file is opened relative to it, so
+/// that once the process is gone these opens fail and can never reach a later
+/// process that was given the same PID. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Process {
+    pid: Pid,
+    start_time: u64,
+    directory: Arc<OwnedFd>,
+}
+
+impl Process {
+    /// The process that has this PID now.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if there is none (or it is hidden from us).
+    pub fn open(pid: Pid) -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(format!("/proc/{pid}").as_str(), flags, Mode::empty())
+            .map_err(|errno| Error::from_errno(pid, "/proc/PID", errno))?;
+        let mut process = Self { pid, start_time: 0, directory: Arc::new(directory) };
+        process.start_time = process.read_start_time()?;
+        Ok(process)
+    }
+
+    /// Its number.
+    pub const fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// When it started, in kernel clock ticks since boot.
+    pub const fn start_time(&self) -> u64 {
+        self.start_time
+    }
+
+    /// Whether it still runs (a zombie does not).
+    pub fn is_alive(&self) -> bool {
+        self.read_stat().is_ok_and(|stat| {
+            !matches!(
+                stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes().first()),
+                Some(Some(b'Z' | b'X')) | None
+            )
+        })
+    }
+
+    /// The directory `/proc/PID`.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Opens a file below `/proc/PID`, such as `maps` or `task/12/stat`.
+    pub(crate) fn open_file(&self, path: &str) -> Result<File> {
+        openat(self.directory(), path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| Error::from_errno(self.pid, path, errno))
+    }
+
+    /// The whole text of a file below `/proc/PID`. Bytes that are not UTF-8 are
+    /// replaced. At the most 16 MiB are read: no honest file there is larger.
+    pub(crate) fn read_text(&self, path: &str) -> Result<String> {
+        const LIMIT: u64 = 16 << 20;
+        let mut bytes = Vec::new();
+        self.open_file(path)?
+            .take(LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::from_io(self.pid, path, &error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn read_stat(&self) -> Result<String> {
+        self.read_text("stat")
+    }
+
+    fn read_start_time(&self) -> Result<u64> {
+        let stat = self.read_stat()?;
+        // The second field, the name in parentheses, may hold anything: count from
+        // the last parenthesis. starttime is field 22.
+        stat.rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(22 - 3))
+            .and_then(|field| field.parse().ok())
+            .ok_or(Error::Incomplete { pid: self.pid, what: "stat".into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_process_has_an_identity_and_a_missing_one_is_gone() {
+        let own = Process::open(Pid::new(std::process::id())).unwrap();
+        assert!(own.start_time() > 0);
+        assert!(own.is_alive());
+        // PIDs end at 2^22 on Linux.
+        let none = Process::open(Pid::new((1 << 22) + 1));
+        assert!(matches!(none, Err(Error::Gone { .. })), "{none:?}");
+    }
+
+    #[test]
+    fn a_handle_never_reaches_a_process_that_has_ended() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let process = Process::open(Pid::new(child.id())).unwrap();
+        assert!(process.is_alive());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!process.is_alive());
+        assert!(matches!(process.read_text("maps"), Err(Error::Gone { .. })));
+    }
+}
