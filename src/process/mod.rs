@@ -3,10 +3,25 @@
 //!
 //! It reads and nothing else: no `ptrace`, no signal, no write to a target.
 
+// What is parsed here comes from a target and may be anything.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+
 mod batch;
+mod cold;
 mod error;
+mod hot;
 mod memory;
 mod snapshot;
+mod tree;
 
 use std::fs::File;
 use std::io::Read;
@@ -17,9 +32,12 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
 pub use batch::{Batch, Slot};
+pub use cold::{FileIdentity, Mapping};
 pub use error::{Error, Result};
+pub use hot::{Call, RunFlag, Schedstat, Syscall, ThreadFiles, own_cpu, raise_descriptor_limit};
 pub use memory::{LiveMemory, ReadMemory};
 pub use snapshot::SnapshotMemory;
+pub use tree::{children, descendants, find_by_command_line};
 
 use crate::units::Pid;
 
@@ -84,13 +102,18 @@ impl Process {
     /// The whole text of a file below `/proc/PID`. Bytes that are not UTF-8 are
     /// replaced. At the most 16 MiB are read: no honest file there is larger.
     pub(crate) fn read_text(&self, path: &str) -> Result<String> {
+        self.read_bytes(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// The same, as bytes.
+    fn read_bytes(&self, path: &str) -> Result<Vec<u8>> {
         const LIMIT: u64 = 16 << 20;
         let mut bytes = Vec::new();
         self.open_file(path)?
             .take(LIMIT)
             .read_to_end(&mut bytes)
             .map_err(|error| Error::from_io(self.pid, path, &error))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(bytes)
     }
 
     fn read_stat(&self) -> Result<String> {
