@@ -1,0 +1,240 @@
+//! Code objects: read once, remembered by address, and checked each time they are used.
+//!
+//! An address alone names nothing: a freed code object's memory is soon another's. So
+//! each entry keeps its *fingerprint*, the run of bytes from `co_firstlineno` to
+//! `co_linetable`, which holds the pointers to name, file and line table and never
+//! changes in a code object's life. A tick reads the fingerprints of the codes it uses
+//! together with the frames; one that differs is another function.
+
+use rustc_hash::FxHashMap;
+
+use super::layout::{FrameSize, Layout, Liveness, LocalNames};
+use super::lines::line_at;
+use super::objects::Objects;
+use super::view::View;
+use crate::model::{Frame, FrameId, FunctionId, Tables};
+use crate::units::RemoteAddress;
+
+/// A code object of one process, until it is found to be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct CodeId(u32);
+
+impl CodeId {
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What is remembered of a code object.
+#[derive(Debug)]
+pub(crate) struct Code {
+    pub(crate) address: RemoteAddress,
+    pub(crate) function: FunctionId,
+    /// How many bytes a frame of it takes on the data stack; 0 for heap frames.
+    pub(crate) frame_size: usize,
+    /// Where its instructions begin, for versions whose frames point into them.
+    pub(crate) instructions: Option<RemoteAddress>,
+    /// How many bytes of instructions it has; 0 where that is not needed.
+    pub(crate) instruction_bytes: u64,
+    /// Frames before this byte of it are still being set up.
+    pub(crate) first_traceable: i64,
+    first_line: u32,
+    line_table: Box<[u8]>,
+    fingerprint: Box<[u8]>,
+    /// The tick in which its fingerprint was last found unchanged.
+    checked: u64,
+}
+
+/// The code objects of one process.
+#[derive(Debug, Default)]
+pub(crate) struct Codes {
+    by_address: FxHashMap<RemoteAddress, CodeId>,
+    codes: Vec<Code>,
+    frames: FxHashMap<(CodeId, i64), FrameId>,
+    code_type: Option<RemoteAddress>,
+    string_type: Option<RemoteAddress>,
+}
+
+/// The run of bytes of a code object that is its fingerprint: offset and length.
+pub(crate) fn fingerprint_range(layout: &Layout) -> (usize, usize) {
+    let start = layout.code.firstlineno;
+    (start, layout.code.linetable.saturating_add(8).saturating_sub(start))
+}
+
+impl Codes {
+    pub(crate) fn at(&self, address: RemoteAddress) -> Option<CodeId> {
+        self.by_address.get(&address).copied()
+    }
+
+    /// The entry behind an id that this cache gave out.
+    pub(crate) fn get(&self, id: CodeId) -> Option<&Code> {
+        self.codes.get(id.index())
+    }
+
+    /// Whether the entry was found unchanged in this tick.
+    pub(crate) fn is_checked(&self, id: CodeId, tick: u64) -> bool {
+        self.get(id).is_some_and(|code| code.checked == tick)
+    }
+
+    /// Compares the fingerprint that was just read. A code object that is another by
+    /// now is forgotten.
+    pub(crate) fn check(&mut self, id: CodeId, fingerprint: Option<&[u8]>, tick: u64) -> bool {
+        let Some(code) = self.codes.get_mut(id.index()) else { return false };
+        if fingerprint == Some(&code.fingerprint) {
+            code.checked = tick;
+            return true;
+        }
+        if self.by_address.get(&code.address) == Some(&id) {
+            self.by_address.remove(&code.address);
+        }
+        false
+    }
+
+    /// Reads the code object at `address`; `None` if there is none.
+    pub(crate) fn load(
+        &mut self,
+        address: RemoteAddress,
+        objects: &mut Objects<'_>,
+        layout: &Layout,
+        tables: &mut Tables,
+        tick: u64,
+    ) -> Option<CodeId> {
+        if !address.is_plausible() {
+            return None;
+        }
+        let fields = &layout.code;
+        let head = objects.bytes(address, fields.size)?.to_vec();
+        let view = View(&head);
+        self.is_code(view.address(layout.object.ob_type)?, objects)?;
+        let name = view.address(fields.qualname.unwrap_or(fields.name))?;
+        let filename = view.address(fields.filename)?;
+        let line_table = view.address(fields.linetable)?;
+        let first_line = u32::try_from(view.i32(fields.firstlineno)?).ok()?;
+        let (start, length) = fingerprint_range(layout);
+        let fingerprint: Box<[u8]> = view.bytes(start, length)?.into();
+        let (frame_size, first_traceable) = match layout.frame.liveness {
+            Liveness::Executing { .. } => (0, 0),
+            Liveness::Tiling { size, .. } => {
+                let units = view.i32(fields.firsttraceable?)?;
+                (frame_size(size, view)?, i64::from(units).checked_mul(2)?)
+            }
+        };
+        let instruction_bytes = match fields.code_units {
+            Some(offset) => view.u64(offset).filter(|&units| units < 1 << 28)?.checked_mul(2)?,
+            None => 0,
+        };
+        self.is_string(name, objects)?;
+        let name = objects.string(name)?;
+        let filename = objects.string(filename)?;
+        let line_table = objects.bytes_object(line_table)?.into_boxed_slice();
+        let id = CodeId(u32::try_from(self.codes.len()).ok()?);
+        self.codes.push(Code {
+            address,
+            function: tables.intern_function_named(&name, &filename, first_line),
+            frame_size,
+            instructions: fields.instructions.map(|offset| address.plus(offset as u64)),
+            instruction_bytes,
+            first_traceable,
+            first_line,
+            line_table,
+            fingerprint,
+            checked: tick,
+        });
+        self.by_address.insert(address, id);
+        Some(id)
+    }
+
+    /// One compare in the usual case; by the type's name the first time.
+    fn is_code(&mut self, class: RemoteAddress, objects: &mut Objects<'_>) -> Option<()> {
+        is_type(&mut self.code_type, class, "code", objects)
+    }
+
+    fn is_string(&mut self, object: RemoteAddress, objects: &mut Objects<'_>) -> Option<()> {
+        let class = objects.type_of(object)?;
+        is_type(&mut self.string_type, class, "str", objects)
+    }
+
+    /// The type `str` of this process, once a code object was read.
+    pub(crate) const fn string_type(&self) -> Option<RemoteAddress> {
+        self.string_type
+    }
+
+    /// The frame for a function at a place of its instructions, in bytes.
+    pub(crate) fn frame(
+        &mut self,
+        id: CodeId,
+        offset: i64,
+        layout: &Layout,
+        tables: &mut Tables,
+    ) -> Option<FrameId> {
+        if let Some(&known) = self.frames.get(&(id, offset)) {
+            return Some(known);
+        }
+        let code = self.codes.get(id.index())?;
+        let line = line_at(layout.lines, &code.line_table, code.first_line, offset).unwrap_or(0);
+        let frame = tables.intern_frame(Frame { function: code.function, line });
+        self.frames.insert((id, offset), frame);
+        Some(frame)
+    }
+
+    /// Which word of `localsplus` holds the local of that name. A name that is both an
+    /// argument and a cell has two up to 3.10; both are given, if there.
+    pub(crate) fn local_slots(
+        &self,
+        id: CodeId,
+        name: &str,
+        objects: &mut Objects<'_>,
+        layout: &Layout,
+    ) -> Vec<usize> {
+        let Some(code) = self.get(id) else { return Vec::new() };
+        let tuples: &[usize] = match layout.code.local_names {
+            LocalNames::Three { varnames, cellvars, freevars } => &[varnames, cellvars, freevars],
+            LocalNames::One { localsplusnames } => &[localsplusnames],
+        };
+        let mut slots = Vec::new();
+        let mut before = 0_usize;
+        for &offset in tuples {
+            let Some(names) = objects
+                .address(code.address.plus(offset as u64))
+                .and_then(|tuple| objects.tuple(tuple))
+            else {
+                break;
+            };
+            if let Some(index) = objects.find_string(names.iter().copied(), name) {
+                slots.extend(before.checked_add(index));
+            }
+            before = before.saturating_add(names.len());
+        }
+        slots
+    }
+}
+
+fn is_type(
+    known: &mut Option<RemoteAddress>,
+    class: RemoteAddress,
+    name: &str,
+    objects: &mut Objects<'_>,
+) -> Option<()> {
+    match *known {
+        Some(known) => (known == class).then_some(()),
+        None => {
+            (objects.type_name(class)? == name).then_some(())?;
+            *known = Some(class);
+            Some(())
+        }
+    }
+}
+
+/// The size in bytes of a function's frames, if it is one that can be.
+fn frame_size(size: FrameSize, code: View<'_>) -> Option<usize> {
+    let words = match size {
+        FrameSize::Stated { framesize } => u32::try_from(code.i32(framesize)?).ok()?,
+        FrameSize::Computed { nlocalsplus, stacksize, specials } => {
+            u32::try_from(code.i32(nlocalsplus)?)
+                .ok()?
+                .checked_add(u32::try_from(code.i32(stacksize)?).ok()?)?
+                .checked_add(specials)?
+        }
+    };
+    usize::try_from(words).ok()?.checked_mul(8).filter(|&bytes| bytes <= 1 << 20)
+}

@@ -1,0 +1,262 @@
+//! Where CPython keeps what a profiler reads: offsets in bytes, grouped by the C
+//! structure they are offsets into and named as CPython names them.
+//!
+//! Up to 3.12 the offsets are rows of [`tables`]; from 3.13 on the target states them
+//! itself in `_Py_DebugOffsets` ([`debug_offsets`]). Where versions differ in kind
+//! and not only in number, the difference is an enum here, so that the code that
+//! reads has one `match` and no version in it. [`check`] refuses what cannot be.
+
+mod check;
+mod debug_offsets;
+mod tables;
+
+pub(crate) use debug_offsets::COOKIE;
+
+use super::{Error, version::Version};
+
+/// All offsets for one version and build of CPython.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) runtime: RuntimeLayout,
+    pub(crate) interpreter: InterpreterLayout,
+    pub(crate) gil: GilLayout,
+    pub(crate) thread: ThreadLayout,
+    pub(crate) frame: FrameLayout,
+    pub(crate) code: CodeLayout,
+    pub(crate) object: ObjectLayout,
+    pub(crate) lines: LineTable,
+    pub(crate) attributes: Attributes,
+}
+
+/// `_PyRuntimeState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RuntimeLayout {
+    pub(crate) interpreters_head: usize,
+}
+
+/// `PyInterpreterState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct InterpreterLayout {
+    pub(crate) next: usize,
+    pub(crate) id: usize,
+    pub(crate) threads_head: usize,
+}
+
+/// The GIL: where it lies, and `struct _gil_runtime_state`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GilLayout {
+    pub(crate) place: GilPlace,
+    pub(crate) last_holder: usize,
+    pub(crate) locked: usize,
+    pub(crate) switch_number: usize,
+    /// Its whole size: a futex anywhere inside belongs to the GIL.
+    pub(crate) size: usize,
+}
+
+/// Where the GIL's structure is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GilPlace {
+    /// In `_PyRuntime`, one for all interpreters (up to 3.11).
+    InRuntime(usize),
+    /// Behind a pointer in the interpreter (from 3.12).
+    BehindInterpreter(usize),
+}
+
+/// `PyThreadState`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ThreadLayout {
+    /// How many bytes to read so that all fields below are among them.
+    pub(crate) read_size: usize,
+    pub(crate) next: usize,
+    pub(crate) interp: usize,
+    pub(crate) current_frame: CurrentFrame,
+    /// `pthread_self()` of the thread.
+    pub(crate) thread_id: usize,
+    /// `gettid()` of the thread in its own PID namespace (from 3.11).
+    pub(crate) native_thread_id: Option<usize>,
+    /// The data stack (from 3.11).
+    pub(crate) datastack: Option<DataStackLayout>,
+}
+
+/// How a thread state leads to its topmost frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CurrentFrame {
+    /// A field of the thread state.
+    Direct(usize),
+    /// `cframe` of the thread state points to a `_PyCFrame` on the C stack, which
+    /// has `current_frame` (3.11, 3.12).
+    ThroughCFrame { cframe: usize, current_frame: usize },
+}
+
+/// `datastack_chunk`, `_top` and `_limit` of the thread state, and `_PyStackChunk`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DataStackLayout {
+    pub(crate) chunk: usize,
+    pub(crate) top: usize,
+}
+
+/// `struct _stack_chunk` (`Include/cpython/pystate.h`): the same in all versions.
+pub(crate) mod chunk {
+    pub(crate) const PREVIOUS: usize = 0;
+    pub(crate) const TOP_WORDS: usize = 16;
+    pub(crate) const DATA: usize = 24;
+    pub(crate) const SIZE: usize = 8;
+}
+
+/// A frame: `PyFrameObject` up to 3.10, `_PyInterpreterFrame` after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FrameLayout {
+    /// How many bytes to read so that all fields below are among them.
+    pub(crate) size: usize,
+    pub(crate) code: usize,
+    pub(crate) previous: usize,
+    pub(crate) instruction: Instruction,
+    /// Whether the frame is running.
+    pub(crate) liveness: Liveness,
+    /// The low bits of `code` and of locals that are tags and no address.
+    pub(crate) tag_mask: u64,
+    pub(crate) localsplus: usize,
+}
+
+/// Where a frame says how far it has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instruction {
+    /// `f_lasti`, an index in units of so many bytes; negative before the start.
+    Index { offset: usize, unit: u32 },
+    /// `prev_instr` or `instr_ptr`, an address in the code object.
+    Pointer { offset: usize },
+}
+
+/// How to tell a live frame from a stale one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Liveness {
+    /// Heap frame: `ob_refcnt` is positive and the state has this value (3.8, 3.9:
+    /// `f_executing` 1; 3.10: `f_state` 0).
+    Executing { offset: usize, value: i8 },
+    /// Data stack: frames tile it without gaps. `owner` says who keeps the frame.
+    Tiling { owner: usize, shim_from: u8, size: FrameSize },
+}
+
+/// How large a function's frames are on the data stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FrameSize {
+    /// `co_framesize` words (from 3.12).
+    Stated { framesize: usize },
+    /// `co_nlocalsplus + co_stacksize` and so many words more (3.11).
+    Computed { nlocalsplus: usize, stacksize: usize, specials: u32 },
+}
+
+/// `PyCodeObject`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CodeLayout {
+    /// How many bytes to read so that all fields below are among them.
+    pub(crate) size: usize,
+    pub(crate) filename: usize,
+    pub(crate) name: usize,
+    /// From 3.11.
+    pub(crate) qualname: Option<usize>,
+    pub(crate) firstlineno: usize,
+    pub(crate) linetable: usize,
+    /// The tuples whose names, one after the other, are those of `localsplus`.
+    pub(crate) local_names: LocalNames,
+    /// Where the instructions begin, for versions whose frames point into them.
+    pub(crate) instructions: Option<usize>,
+    /// `ob_size`: the number of two-byte code units (from 3.11).
+    pub(crate) code_units: Option<usize>,
+    /// `_co_firsttraceable`: frames before that unit are still being set up and are
+    /// not shown (from 3.11).
+    pub(crate) firsttraceable: Option<usize>,
+}
+
+/// Which tuples of a code object name a frame's locals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LocalNames {
+    /// `co_varnames`, `co_cellvars`, `co_freevars` (up to 3.10).
+    Three { varnames: usize, cellvars: usize, freevars: usize },
+    /// `co_localsplusnames` (from 3.11).
+    One { localsplusnames: usize },
+}
+
+/// Built-in objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectLayout {
+    pub(crate) ob_type: usize,
+    /// `ob_size` of objects with a variable size.
+    pub(crate) ob_size: usize,
+    pub(crate) unicode_length: usize,
+    pub(crate) unicode_state: usize,
+    /// `sizeof(PyASCIIObject)`: where a compact ASCII string's characters begin.
+    pub(crate) unicode_ascii_data: usize,
+    /// `sizeof(PyCompactUnicodeObject)`: likewise for other compact strings.
+    pub(crate) unicode_compact_data: usize,
+    pub(crate) bytes_data: usize,
+    pub(crate) tuple_items: usize,
+    pub(crate) dict_keys: usize,
+    pub(crate) dict_values: usize,
+    pub(crate) type_name: usize,
+    pub(crate) type_basicsize: usize,
+    pub(crate) type_itemsize: usize,
+    pub(crate) type_flags: usize,
+    pub(crate) type_dictoffset: usize,
+    pub(crate) heap_type_cached_keys: usize,
+    pub(crate) cell_value: usize,
+    pub(crate) dict_keys_layout: DictKeysLayout,
+}
+
+/// `PyDictKeysObject`, by the age of its format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DictKeysLayout {
+    /// `dk_size` itself, 24-byte entries (up to 3.10).
+    Sized,
+    /// `dk_log2_size`, `dk_log2_index_bytes`, `dk_kind` (from 3.11).
+    Logarithmic,
+}
+
+/// The format of `co_linetable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LineTable {
+    /// `co_lnotab` (up to 3.9).
+    Lnotab,
+    /// The line table of PEP 626 (3.10).
+    Pep626,
+    /// The location table of `Objects/locations.md` (from 3.11).
+    Locations,
+}
+
+/// Where an instance keeps its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attributes {
+    /// In a dict at `tp_dictoffset` (up to 3.10).
+    DictOffset,
+    /// Values or a dict before the object: two words (3.11).
+    ManagedTwoWords { values: i64, dict: i64 },
+    /// One word before the object, its lowest bit telling values from a dict (3.12).
+    ManagedTagged { word: i64 },
+    /// A dict pointer before the object, or values inline after it (from 3.13).
+    ManagedInline { dict: i64 },
+}
+
+impl Layout {
+    /// The layout for a version that does not state its own offsets.
+    ///
+    /// # Errors
+    /// There is no row for that version.
+    pub(crate) fn from_table(version: Version) -> Result<Self, Error> {
+        let layout = tables::row(version).ok_or(Error::UnsupportedVersion { version })?;
+        check::plausible(&layout)?;
+        Ok(layout)
+    }
+
+    /// The layout that a target's `_Py_DebugOffsets` states.
+    ///
+    /// # Errors
+    /// The version is not known, the build has no GIL, or an offset cannot be.
+    pub(crate) fn from_debug_offsets(bytes: &[u8]) -> Result<(Version, Self), Error> {
+        let (version, layout) = debug_offsets::parse(bytes)?;
+        check::plausible(&layout)?;
+        Ok((version, layout))
+    }
+
+    /// How many bytes of `_Py_DebugOffsets` are enough for any version.
+    pub(crate) const DEBUG_OFFSETS_SIZE: usize = 1024;
+}

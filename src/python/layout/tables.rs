@@ -1,0 +1,171 @@
+//! The offsets of CPython 3.8 to 3.12: a row for each field, a column for each version.
+//!
+//! They were computed by a compiler from each version's own headers (`offsetof` and
+//! `sizeof` with `Py_BUILD_CORE`) and hold for release builds on 64-bit Linux. The
+//! two architectures differ only in `sizeof(pthread_mutex_t)`, which lies inside the
+//! GIL: 40 bytes on x86_64, 48 on aarch64.
+
+// Constant tables, indexed at compile time: a wrong index is a build failure.
+#![allow(clippy::indexing_slicing)]
+
+use super::super::version::Version;
+use super::{
+    Attributes, CodeLayout, CurrentFrame, DataStackLayout, DictKeysLayout, FrameLayout, FrameSize,
+    GilLayout, GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames,
+    ObjectLayout, RuntimeLayout, ThreadLayout,
+};
+
+/// `sizeof(struct _gil_runtime_state)` in builds with a GIL: two condition variables of
+/// 48 bytes and two mutexes after 32 bytes of other fields.
+pub(super) const GIL_SIZE: usize = if cfg!(target_arch = "aarch64") { 224 } else { 208 };
+
+/// The GIL's own fields, the same from 3.8 to 3.15 (`Include/internal/pycore_gil.h`).
+pub(super) const fn gil(place: GilPlace) -> GilLayout {
+    GilLayout { place, last_holder: 8, locked: 16, switch_number: 24, size: GIL_SIZE }
+}
+
+/// The row of a version, if there is one.
+pub(super) fn row(version: Version) -> Option<Layout> {
+    if version.major != 3 {
+        return None;
+    }
+    usize::from(version.minor).checked_sub(8).and_then(|column| COLUMNS.get(column)).copied()
+}
+
+static COLUMNS: [Layout; 5] = [column(0), column(1), column(2), column(3), column(4)];
+
+const fn column(v: usize) -> Layout {
+    //  fields                                 3.8   3.9  3.10  3.11  3.12
+    Layout {
+        // Include/internal/pycore_runtime.h
+        runtime: RuntimeLayout { interpreters_head: [32, 32, 32, 40, 40][v] },
+        // Include/internal/pycore_interp.h (3.8: pycore_pystate.h)
+        interpreter: InterpreterLayout {
+            next: 0,
+            id: [16, 24, 24, 48, 8][v],
+            threads_head: [8, 8, 8, 16, 72][v],
+        },
+        // Include/internal/pycore_runtime.h and pycore_ceval_state.h
+        gil: gil([
+            GilPlace::InRuntime(1152),
+            GilPlace::InRuntime(352),
+            GilPlace::InRuntime(352),
+            GilPlace::InRuntime(360),
+            GilPlace::BehindInterpreter(384),
+        ][v]),
+        // Include/cpython/pystate.h
+        thread: ThreadLayout {
+            read_size: [184, 184, 184, 320, 256][v],
+            next: 8,
+            interp: 16,
+            current_frame: [
+                CurrentFrame::Direct(24),
+                CurrentFrame::Direct(24),
+                CurrentFrame::Direct(24),
+                CurrentFrame::ThroughCFrame { cframe: 56, current_frame: 8 },
+                CurrentFrame::ThroughCFrame { cframe: 56, current_frame: 0 },
+            ][v],
+            thread_id: [176, 176, 176, 152, 136][v],
+            native_thread_id: [None, None, None, Some(160), Some(144)][v],
+            datastack: [
+                None,
+                None,
+                None,
+                Some(DataStackLayout { chunk: 296, top: 304 }),
+                Some(DataStackLayout { chunk: 232, top: 240 }),
+            ][v],
+        },
+        // Include/cpython/frameobject.h; from 3.11 Include/internal/pycore_frame.h
+        frame: FrameLayout {
+            size: [360, 360, 352, 72, 72][v],
+            code: [32, 32, 32, 32, 0][v],
+            previous: [24, 24, 24, 48, 8][v],
+            instruction: [
+                Instruction::Index { offset: 104, unit: 1 },
+                Instruction::Index { offset: 104, unit: 1 },
+                Instruction::Index { offset: 96, unit: 2 },
+                Instruction::Pointer { offset: 56 },
+                Instruction::Pointer { offset: 56 },
+            ][v],
+            liveness: [
+                Liveness::Executing { offset: 116, value: 1 },
+                Liveness::Executing { offset: 116, value: 1 },
+                Liveness::Executing { offset: 108, value: 0 },
+                Liveness::Tiling {
+                    owner: 69,
+                    shim_from: u8::MAX,
+                    size: FrameSize::Computed { nlocalsplus: 76, stacksize: 68, specials: 9 },
+                },
+                Liveness::Tiling {
+                    owner: 70,
+                    shim_from: 3,
+                    size: FrameSize::Stated { framesize: 76 },
+                },
+            ][v],
+            tag_mask: 0,
+            localsplus: [360, 360, 352, 72, 72][v],
+        },
+        // Include/cpython/code.h (3.8: Include/code.h)
+        code: CodeLayout {
+            size: [176, 176, 176, 192, 200][v],
+            filename: [104, 104, 104, 112, 112][v],
+            name: [112, 112, 112, 120, 120][v],
+            qualname: [None, None, None, Some(128), Some(128)][v],
+            firstlineno: [40, 40, 40, 72, 68][v],
+            linetable: [120, 120, 120, 136, 136][v],
+            local_names: [
+                LocalNames::Three { varnames: 72, cellvars: 88, freevars: 80 },
+                LocalNames::Three { varnames: 72, cellvars: 88, freevars: 80 },
+                LocalNames::Three { varnames: 72, cellvars: 88, freevars: 80 },
+                LocalNames::One { localsplusnames: 96 },
+                LocalNames::One { localsplusnames: 96 },
+            ][v],
+            instructions: [None, None, None, Some(184), Some(192)][v],
+            code_units: [None, None, None, Some(16), Some(16)][v],
+            firsttraceable: [None, None, None, Some(168), Some(176)][v],
+        },
+        // Include/object.h, cpython/{unicodeobject,bytesobject,dictobject,object}.h
+        object: ObjectLayout {
+            ob_type: 8,
+            ob_size: 16,
+            unicode_length: 16,
+            unicode_state: 32,
+            unicode_ascii_data: [48, 48, 48, 48, 40][v],
+            unicode_compact_data: [72, 72, 72, 72, 56][v],
+            bytes_data: 32,
+            tuple_items: 24,
+            dict_keys: 32,
+            dict_values: 40,
+            type_name: 24,
+            type_basicsize: 32,
+            type_itemsize: 40,
+            type_flags: 168,
+            type_dictoffset: 288,
+            heap_type_cached_keys: [872, 864, 872, 872, 880][v],
+            cell_value: 16,
+            dict_keys_layout: [
+                DictKeysLayout::Sized,
+                DictKeysLayout::Sized,
+                DictKeysLayout::Sized,
+                DictKeysLayout::Logarithmic,
+                DictKeysLayout::Logarithmic,
+            ][v],
+        },
+        // Objects/lnotab_notes.txt, PEP 626, Objects/locations.md
+        lines: [
+            LineTable::Lnotab,
+            LineTable::Lnotab,
+            LineTable::Pep626,
+            LineTable::Locations,
+            LineTable::Locations,
+        ][v],
+        // Objects/dictobject.c, Include/internal/pycore_object.h
+        attributes: [
+            Attributes::DictOffset,
+            Attributes::DictOffset,
+            Attributes::DictOffset,
+            Attributes::ManagedTwoWords { values: -32, dict: -24 },
+            Attributes::ManagedTagged { word: -24 },
+        ][v],
+    }
+}

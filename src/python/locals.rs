@@ -1,0 +1,97 @@
+//! Named locals of a frame, and what can be read of the objects they refer to.
+//!
+//! This is how an endpoint is found: a server's or framework's own function has the
+//! request in a local of a known name.
+
+use super::code::Codes;
+use super::layout::Layout;
+use super::objects::Objects;
+use super::reader::FoundFrame;
+use super::view::View;
+use crate::process::Batch;
+use crate::units::RemoteAddress;
+
+/// The words of a frame's `localsplus` that hold one local: one, or two where an argument
+/// is also a cell (up to 3.10).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Local {
+    slots: [Option<u16>; 2],
+}
+
+/// Reads locals and objects. What was read may have changed a moment later: whoever
+/// relies on it compares the local again afterwards ([`Locals::reread`]).
+#[derive(Debug)]
+pub struct Locals<'a> {
+    codes: &'a Codes,
+    layout: &'a Layout,
+    look: &'a Batch,
+    objects: Objects<'a>,
+}
+
+impl<'a> Locals<'a> {
+    pub(super) const fn new(
+        codes: &'a Codes,
+        layout: &'a Layout,
+        look: &'a Batch,
+        objects: Objects<'a>,
+    ) -> Self {
+        Self { codes, layout, look, objects }
+    }
+
+    /// Where the frame's function keeps the local of this name, if it has one. It is the
+    /// same for every frame with the same [`FoundFrame::code_index`].
+    pub fn find(&mut self, frame: &FoundFrame, name: &str) -> Option<Local> {
+        let slots = self.codes.local_slots(frame.raw().code, name, &mut self.objects, self.layout);
+        let mut slots = slots.into_iter().map(|slot| u16::try_from(slot).ok());
+        let local = Local { slots: [slots.next().flatten(), slots.next().flatten()] };
+        local.slots[0].is_some().then_some(local)
+    }
+
+    /// The object that a local referred to when the frame was read; `None` when it was
+    /// unbound, or its word was not among what was read.
+    pub fn value(&self, frame: &FoundFrame, local: Local) -> Option<RemoteAddress> {
+        let (slot, start) = frame.raw().place?;
+        let bytes = View(self.look.prefix(slot)?);
+        let mask = self.layout.frame.tag_mask;
+        local.slots.into_iter().flatten().find_map(|word| {
+            let at = start
+                .checked_add(self.layout.frame.localsplus)?
+                .checked_add(usize::from(word).checked_mul(8)?)?;
+            let value = RemoteAddress::new(bytes.u64(at)? & !mask);
+            value.is_plausible().then_some(value)
+        })
+    }
+
+    /// The same, read from the frame's memory now.
+    pub fn reread(&mut self, frame: &FoundFrame, local: Local) -> Option<RemoteAddress> {
+        let mask = self.layout.frame.tag_mask;
+        let start = frame.raw().address.plus(self.layout.frame.localsplus as u64);
+        local.slots.into_iter().flatten().find_map(|word| {
+            let value = self.objects.address(start.plus(u64::from(word).wrapping_mul(8)))?;
+            let value = RemoteAddress::new(value.get() & !mask);
+            value.is_plausible().then_some(value)
+        })
+    }
+
+    /// An attribute from the object's own `__dict__`.
+    pub fn attribute(&mut self, object: RemoteAddress, name: &str) -> Option<RemoteAddress> {
+        self.objects.attribute(object, name)
+    }
+
+    /// The characters of a `str`; `None` if the object is no `str`.
+    pub fn string(&mut self, object: RemoteAddress) -> Option<String> {
+        let class = self.objects.type_of(object)?;
+        (Some(class) == self.codes.string_type()).then(|| self.objects.string(object))?
+    }
+
+    /// Exactly `N` bytes of memory.
+    pub fn bytes<const N: usize>(&mut self, address: RemoteAddress) -> Option<[u8; N]> {
+        self.objects.bytes(address, N)?.try_into().ok()
+    }
+
+    /// The name of an object's type.
+    pub fn type_name(&mut self, object: RemoteAddress) -> Option<String> {
+        let class = self.objects.type_of(object)?;
+        self.objects.type_name(class)
+    }
+}

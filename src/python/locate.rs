@@ -1,0 +1,141 @@
+//! Finding the interpreter in a process: where `_PyRuntime` is, and which version it is.
+//!
+//! | what | from | works on |
+//! |---|---|---|
+//! | place | section `.PyRuntime` | 3.10 and later, stripped too |
+//! | place | symbol `_PyRuntime` | 3.8 and later, where symbols are exported |
+//! | version | `_Py_DebugOffsets` | 3.13 and later |
+//! | version | symbol `Py_Version` | 3.11 and later |
+//! | version | the text that `Py_GetVersion()` returns, in `.bss` | all |
+//! | version | the file's name (`libpython3.9.so`) | the last resort |
+//!
+//! A file may be mapped more than once and a process may hold two interpreters, so every
+//! place is tried until one holds together.
+
+use super::layout::{COOKIE, Layout};
+use super::objects::Objects;
+use super::threads::{self, Interpreter, ThreadState};
+use super::view::View;
+use super::{Error, Version};
+use crate::process::{Batch, Image, ReadMemory};
+use crate::units::RemoteAddress;
+
+/// An interpreter that was found.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) runtime: RemoteAddress,
+    pub(super) version: Version,
+    pub(super) layout: Layout,
+    pub(super) interpreters: Vec<Interpreter>,
+    pub(super) threads: Vec<ThreadState>,
+}
+
+/// Tries every place that `images` suggest.
+///
+/// # Errors
+/// What was wrong with the place that came nearest: an interpreter that is not supported
+/// says more than one that is not up yet, and that more than none at all.
+pub(super) fn locate(
+    images: &[Image],
+    memory: &dyn ReadMemory,
+    batch: &mut Batch,
+) -> Result<Located, Error> {
+    let mut nearest = Error::NotPython;
+    for image in images {
+        let mut places = [image.section(".PyRuntime"), image.symbol("_PyRuntime")];
+        if places[0] == places[1] {
+            places[1] = None;
+        }
+        for runtime in places.into_iter().flatten() {
+            match at(runtime, image, memory, batch) {
+                Ok(located) => return Ok(located),
+                Err(error) if error.is_nearer_than(&nearest) => nearest = error,
+                Err(_) => {}
+            }
+        }
+    }
+    Err(nearest)
+}
+
+fn at(
+    runtime: RemoteAddress,
+    image: &Image,
+    memory: &dyn ReadMemory,
+    batch: &mut Batch,
+) -> Result<Located, Error> {
+    let (version, layout) = match debug_offsets(runtime, memory, batch) {
+        Some(header) => Layout::from_debug_offsets(&header)?,
+        None => {
+            let version = version(image, memory, batch).ok_or(Error::NotPython)?;
+            (version, Layout::from_table(version)?)
+        }
+    };
+    let mut objects = Objects::new(memory, &layout, batch);
+    // Threads come and go while their list is read.
+    const TRIES: usize = 3;
+    let (interpreters, threads) = (0..TRIES)
+        .find_map(|_| threads::discover(runtime, &mut objects, &layout))
+        .ok_or(Error::NotReady)?;
+    if threads.is_empty() {
+        return Err(Error::NotReady);
+    }
+    Ok(Located { runtime, version, layout, interpreters, threads })
+}
+
+/// The bytes at the start of `_PyRuntime`, if they are debug offsets.
+fn debug_offsets(
+    runtime: RemoteAddress,
+    memory: &dyn ReadMemory,
+    batch: &mut Batch,
+) -> Option<Vec<u8>> {
+    batch.clear();
+    let slot = batch.ask(runtime, Layout::DEBUG_OFFSETS_SIZE);
+    memory.read(batch).ok()?;
+    let bytes = batch.prefix(slot)?;
+    bytes.starts_with(COOKIE).then(|| bytes.to_vec())
+}
+
+fn version(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Option<Version> {
+    if let Some(address) = image.symbol("Py_Version") {
+        batch.clear();
+        let slot = batch.ask(address, 4);
+        memory.read(batch).ok()?;
+        let hex = batch.bytes(slot).and_then(|bytes| View(bytes).u32(0));
+        if let Some(version) = hex.and_then(|hex| Version::from_hex(hex.into())) {
+            return Some(version);
+        }
+    }
+    banner(image, memory, batch).or_else(|| {
+        let name = image.path().file_name()?.to_string_lossy();
+        Version::from_file_name(&name)
+    })
+}
+
+/// Looks through the image's writable memory for the buffer of `Py_GetVersion()`.
+fn banner(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Option<Version> {
+    const STEP: usize = 64 * 1024;
+    /// A version text that lies across two steps is found in the second.
+    const OVERLAP: usize = 64;
+    /// The static data of an interpreter is below a megabyte; an embedding executable's
+    /// may be larger.
+    const MOST: u64 = 64 << 20;
+    for &(start, end) in image.writable() {
+        let length = end.bytes_since(start).unwrap_or(0).min(MOST);
+        let mut at = 0;
+        while at < length {
+            batch.clear();
+            let slot = batch.ask(start.plus(at), STEP);
+            memory.read(batch).ok()?;
+            let bytes = batch.prefix(slot).unwrap_or_default();
+            let found = bytes.windows(2).enumerate().filter(|(_, pair)| *pair == b"3.");
+            if let Some(version) = found
+                .filter_map(|(index, _)| Version::from_banner(bytes.get(index..)?))
+                .find(|version| (0..=99).contains(&version.minor))
+            {
+                return Some(version);
+            }
+            at = at.saturating_add((STEP - OVERLAP) as u64);
+        }
+    }
+    None
+}

@@ -1,0 +1,45 @@
+//! The interpreter of a target, read through [`ReadMemory`]: its threads, their stacks,
+//! who holds the GIL, and the objects that a frame's locals refer to. No `/proc` and no
+//! system call of its own, so a saved image of memory serves as well as a live process.
+//!
+//! ```text
+//! locate   images ─► _PyRuntime, version ─► Layout (a table's row, or _Py_DebugOffsets)
+//! threads  interpreters ─► thread states
+//! look     every tick: walk (asks) ─► Batch ─► walk (frames) ─► code ─► FrameId
+//! locals   when a request is first seen: names, str, dict, attributes
+//! ```
+//!
+//! Every byte is hostile: lengths are capped, pointers are tried and not believed, lists
+//! are bounded, and what does not hold together is said to be so.
+
+// What is parsed here comes from a target and may be anything.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
+
+mod code;
+mod error;
+mod gil;
+mod layout;
+mod lines;
+mod locals;
+mod locate;
+mod objects;
+mod reader;
+mod threads;
+mod version;
+mod view;
+mod walk;
+
+pub use error::Error;
+pub use gil::Gil;
+pub use locals::{Local, Locals};
+pub use reader::{FoundFrame, Look, PythonThread, Runtime};
+pub use version::Version;

@@ -1,0 +1,361 @@
+//! One process' interpreter: what is kept between ticks, and one look at its threads.
+//!
+//! ```text
+//! round 1   heads of the lists │ GIL │ thread A: first, second │ B: … │ codes │ GIL
+//! round 2…  only what round 1 did not know: a new chunk, a generator, a code object
+//! ```
+
+use super::code::{CodeId, Codes, fingerprint_range};
+use super::gil::{Gil, GilReads};
+use super::layout::Layout;
+use super::locate::{self, Located};
+use super::objects::Objects;
+use super::threads::{self, Interpreter, ThreadState};
+use super::view::View;
+use super::walk::{Context, RawFrame, Step, Walk};
+use super::{Error, Locals, Version};
+use crate::model::{FrameId, FunctionId, Grade, Tables};
+use crate::process::{Batch, Image, ReadMemory, Slot};
+use crate::units::RemoteAddress;
+
+/// An interpreter that is being read.
+#[derive(Debug)]
+pub struct Runtime {
+    address: RemoteAddress,
+    version: Version,
+    layout: Layout,
+    codes: Codes,
+    interpreters: Vec<Interpreter>,
+    threads: Vec<PythonThread>,
+    batch: Batch,
+    /// A second batch, for objects that are read in between.
+    objects_batch: Batch,
+    tick: u64,
+    /// Codes that were used in the last look and whose fingerprints come with the next.
+    used: Vec<CodeId>,
+    fingerprints: Vec<(CodeId, Slot)>,
+    unchecked: Vec<CodeId>,
+    /// The heads of the lists of interpreters and threads, and what they were last.
+    heads: Vec<(Slot, RemoteAddress)>,
+    gil_reads: Vec<GilReads>,
+}
+
+/// A Python thread of a target, and its stack at the last look.
+#[derive(Debug)]
+pub struct PythonThread {
+    state: ThreadState,
+    walk: Walk,
+    frames: Vec<FoundFrame>,
+}
+
+/// A frame of a stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundFrame {
+    /// The function and the line.
+    pub frame: FrameId,
+    /// The function.
+    pub function: FunctionId,
+    raw: RawPlace,
+}
+
+/// What [`Locals`] need of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RawPlace {
+    pub(super) code: CodeId,
+    pub(super) address: RemoteAddress,
+    pub(super) place: Option<(Slot, usize)>,
+}
+
+impl FoundFrame {
+    pub(super) const fn raw(&self) -> RawPlace {
+        self.raw
+    }
+
+    /// A number for the code object it runs, the same for the same code object and never
+    /// given again while this process is read.
+    pub const fn code_index(&self) -> usize {
+        self.raw.code.index()
+    }
+}
+
+impl PythonThread {
+    /// The address of its thread state: what [`Gil::holder`] names.
+    pub const fn address(&self) -> RemoteAddress {
+        self.state.address
+    }
+
+    /// What the target says of its thread number, in its own PID namespace and in the
+    /// order of trust; 0 where it says nothing.
+    pub const fn stated_tids(&self) -> [u32; 2] {
+        self.state.stated_tids
+    }
+
+    /// The address of the GIL that it needs.
+    pub const fn gil(&self) -> RemoteAddress {
+        self.state.gil
+    }
+
+    /// Its frames at the last look, root first. With [`Grade::Partial`] the leaf is
+    /// missing, with [`Grade::Lost`] all.
+    pub fn frames(&self) -> &[FoundFrame] {
+        &self.frames
+    }
+
+    /// How far the reads of the last look agree.
+    pub const fn grade(&self) -> Grade {
+        self.walk.grade()
+    }
+}
+
+/// What a look found besides the threads' stacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Whether threads came since the list was last read: [`Runtime::refresh`] it.
+    pub threads_changed: bool,
+}
+
+impl Runtime {
+    /// Finds the interpreter in a process by what is mapped there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn locate(images: &[Image], memory: &dyn ReadMemory) -> Result<Self, Error> {
+        let mut batch = Batch::new();
+        let Located { runtime, version, layout, interpreters, threads } =
+            locate::locate(images, memory, &mut batch)?;
+        let mut found = Self {
+            address: runtime,
+            version,
+            layout,
+            codes: Codes::default(),
+            interpreters,
+            threads: Vec::new(),
+            batch,
+            objects_batch: Batch::new(),
+            tick: 0,
+            used: Vec::new(),
+            fingerprints: Vec::new(),
+            unchecked: Vec::new(),
+            heads: Vec::new(),
+            gil_reads: Vec::new(),
+        };
+        found.adopt(threads);
+        Ok(found)
+    }
+
+    /// Its version.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Its threads, newest first, as of the last [`Runtime::refresh`].
+    pub fn threads(&self) -> &[PythonThread] {
+        &self.threads
+    }
+
+    /// System calls made and bytes read so far.
+    pub const fn costs(&self) -> (u64, u64) {
+        let (look, objects) = (&self.batch, &self.objects_batch);
+        (
+            look.calls().saturating_add(objects.calls()),
+            look.bytes_read().saturating_add(objects.bytes_read()),
+        )
+    }
+
+    /// Reads the lists of interpreters and threads anew. Threads that are still there
+    /// keep what is known of them.
+    ///
+    /// # Errors
+    /// [`Error::NotReady`] when the lists do not hold together (threads come and go while
+    /// they are read; the old list stays), [`Error::Process`] when the memory is gone.
+    pub fn refresh(&mut self, memory: &dyn ReadMemory) -> Result<(), Error> {
+        let mut objects = Objects::new(memory, &self.layout, &mut self.objects_batch);
+        // A process that is gone fails here, with a reason.
+        objects.probe(self.address)?;
+        let (interpreters, threads) =
+            threads::discover(self.address, &mut objects, &self.layout).ok_or(Error::NotReady)?;
+        self.interpreters = interpreters;
+        self.adopt(threads);
+        Ok(())
+    }
+
+    fn adopt(&mut self, states: Vec<ThreadState>) {
+        let mut old = std::mem::take(&mut self.threads);
+        self.threads = states
+            .into_iter()
+            .map(|state| match old.iter().position(|thread| thread.state == state) {
+                Some(index) => old.swap_remove(index),
+                None => PythonThread {
+                    state,
+                    walk: Walk::new(state.address, state.interpreter),
+                    frames: Vec::new(),
+                },
+            })
+            .collect();
+    }
+
+    /// Reads the stacks of the threads with these positions in [`Runtime::threads`], all
+    /// together, and the GILs around them.
+    ///
+    /// # Errors
+    /// [`Error::Process`] when the memory cannot be read at all.
+    pub fn look(
+        &mut self,
+        memory: &dyn ReadMemory,
+        tables: &mut Tables,
+        wanted: &[usize],
+    ) -> Result<Look, Error> {
+        self.tick = self.tick.saturating_add(1);
+        self.batch.clear();
+        self.ask_first_round(wanted);
+        memory.read(&mut self.batch)?;
+        let threads_changed = self.lists_changed();
+        self.check_fingerprints();
+        loop {
+            let mut waiting = false;
+            for &index in wanted {
+                waiting |= self.advance(index, memory, tables);
+            }
+            self.ask_fingerprints();
+            if !waiting && self.batch.is_settled() {
+                break;
+            }
+            memory.read(&mut self.batch)?;
+            self.check_fingerprints();
+        }
+        self.resolve(wanted, tables);
+        Ok(Look { threads_changed })
+    }
+
+    fn ask_first_round(&mut self, wanted: &[usize]) {
+        let Self { batch, layout, interpreters, codes, heads, .. } = self;
+        heads.clear();
+        let first = interpreters.first().map_or(RemoteAddress::NULL, |first| first.address);
+        let head = self.address.plus(layout.runtime.interpreters_head as u64);
+        heads.push((batch.ask(head, 8), first));
+        self.gil_reads.clear();
+        for interpreter in interpreters.iter() {
+            let head = interpreter.address.plus(layout.interpreter.threads_head as u64);
+            heads.push((batch.ask(head, 8), interpreter.threads_head));
+            if self.gil_reads.iter().all(|gil| gil.address != interpreter.gil) {
+                let read = GilReads::before(interpreter.gil, batch);
+                self.gil_reads.push(read);
+            }
+        }
+        for &index in wanted {
+            if let Some(thread) = self.threads.get_mut(index) {
+                thread.walk.start(layout, batch);
+            }
+        }
+        self.fingerprints.clear();
+        let (start, length) = fingerprint_range(layout);
+        for &id in &self.used {
+            if let Some(code) = codes.get(id) {
+                let slot = batch.ask(code.address.plus(start as u64), length);
+                self.fingerprints.push((id, slot));
+            }
+        }
+        for read in &mut self.gil_reads {
+            read.ask_after(batch);
+        }
+    }
+
+    /// Whether a new thread or interpreter stands at the head of a list: they are always
+    /// put there. One that left is noticed when its thread ends.
+    fn lists_changed(&self) -> bool {
+        self.heads.iter().any(|&(slot, expected)| {
+            let word = self.batch.bytes(slot).and_then(|bytes| View(bytes).address(0));
+            word != Some(expected)
+        })
+    }
+
+    fn ask_fingerprints(&mut self) {
+        let (start, length) = fingerprint_range(&self.layout);
+        for id in self.unchecked.drain(..) {
+            if let Some(code) = self.codes.get(id) {
+                let slot = self.batch.ask(code.address.plus(start as u64), length);
+                self.fingerprints.push((id, slot));
+            }
+        }
+    }
+
+    fn check_fingerprints(&mut self) {
+        for (id, slot) in self.fingerprints.drain(..) {
+            self.codes.check(id, self.batch.bytes(slot), self.tick);
+        }
+    }
+
+    /// Lets one thread's walk go on; whether it waits for the next read.
+    fn advance(&mut self, index: usize, memory: &dyn ReadMemory, tables: &mut Tables) -> bool {
+        let Some(thread) = self.threads.get_mut(index) else { return false };
+        loop {
+            let mut context = Context {
+                layout: &self.layout,
+                batch: &mut self.batch,
+                codes: &self.codes,
+                tick: self.tick,
+                unchecked: &mut self.unchecked,
+            };
+            match thread.walk.advance(&mut context) {
+                Step::Done => return false,
+                Step::Read => return true,
+                Step::Load(address) => {
+                    let mut objects = Objects::new(memory, &self.layout, &mut self.objects_batch);
+                    let loaded =
+                        self.codes.load(address, &mut objects, &self.layout, tables, self.tick);
+                    if loaded.is_none() {
+                        thread.walk.refuse_code(address);
+                    }
+                }
+            }
+        }
+    }
+
+    /// From raw frames to functions and lines; and which codes the next look checks.
+    fn resolve(&mut self, wanted: &[usize], tables: &mut Tables) {
+        self.used.clear();
+        for &index in wanted {
+            let Some(thread) = self.threads.get_mut(index) else { continue };
+            thread.frames.clear();
+            for raw in thread.walk.frames() {
+                self.used.push(raw.code);
+                if let Some(found) = found(raw, &mut self.codes, &self.layout, tables) {
+                    thread.frames.push(found);
+                }
+            }
+        }
+        self.used.sort_unstable();
+        self.used.dedup();
+    }
+
+    /// The GIL at this address, as of the last look.
+    pub fn gil(&self, address: RemoteAddress) -> Option<Gil> {
+        let read = self.gil_reads.iter().find(|read| read.address == address)?;
+        Some(read.result(&self.layout, &self.batch))
+    }
+
+    /// The locals of frames of the last look, and the objects behind them.
+    pub fn locals<'a>(&'a mut self, memory: &'a dyn ReadMemory) -> Locals<'a> {
+        Locals::new(
+            &self.codes,
+            &self.layout,
+            &self.batch,
+            Objects::new(memory, &self.layout, &mut self.objects_batch),
+        )
+    }
+}
+
+fn found(
+    raw: &RawFrame,
+    codes: &mut Codes,
+    layout: &Layout,
+    tables: &mut Tables,
+) -> Option<FoundFrame> {
+    if !raw.shown {
+        return None;
+    }
+    let frame = codes.frame(raw.code, raw.offset, layout, tables)?;
+    let function = tables.frame(frame).function;
+    let place = RawPlace { code: raw.code, address: raw.address, place: raw.place };
+    Some(FoundFrame { frame, function, raw: place })
+}
