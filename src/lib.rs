@@ -9,6 +9,7 @@
 //!                                                                 └─► analysis ─► report
 //! ```
 
+pub mod endpoint;
 pub mod model;
 pub mod process;
 pub mod python;

@@ -1,4 +1,4 @@
-//! The interpreter of a target, read through [`ReadMemory`]: its threads, their stacks,
+//! The interpreter of a target, read through [`crate::process::ReadMemory`]: its threads, their stacks,
 //! who holds the GIL, and the objects that a frame's locals refer to. No `/proc` and no
 //! system call of its own, so a saved image of memory serves as well as a live process.
 //!

@@ -1,0 +1,106 @@
+//! Which request a thread serves, and under which endpoint: told from the frames on its
+//! stack and from locals of a few well-known functions of servers and frameworks.
+//!
+//! ```text
+//! gunicorn handle_request   locals req, request_start ─► which request, method, path
+//!   flask  wsgi_app         local ctx ─► request ─► url_rule ─► rule "/users/<int:uid>"
+//!     …the view…
+//! ```
+//!
+//! What is known of a server or a framework is data: a [`Known`] function, and what to do
+//! with its locals. One file holds one framework's rows. Without a framework's route
+//! the endpoint is the method and the path with identifiers folded ([`route::fold`]).
+//!
+//! A request is told by the server's own request object *and* the moment the server
+//! wrote down as its start. Both are compared again at every tick, so that an address
+//! that is reused is never taken for the request that had it before.
+
+mod flask;
+mod request;
+mod route;
+mod wsgi;
+
+pub use request::{Attributed, Attribution, Shared, ThreadRequest};
+
+use crate::model::Framework;
+
+/// A function whose frame says something about the request.
+struct Known {
+    /// The end of its file's path.
+    file: &'static str,
+    /// Its name without the class.
+    function: &'static str,
+    part: Part,
+}
+
+/// What a known function's frame says.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// One request is served from entry to exit.
+    Request(&'static RequestLocals),
+    /// The framework routes the request.
+    Route(&'static RouteLocals),
+    /// The framework has looked for a route: if there is none by now, there is none.
+    Routed,
+    /// The thread's own root, whose `self` is the `threading.Thread`.
+    ThreadRoot,
+}
+
+/// Where a server keeps the request.
+#[derive(Debug)]
+struct RequestLocals {
+    /// The local with the server's request object.
+    request: &'static str,
+    /// The local with the `datetime` at which the server began to serve it.
+    started: &'static str,
+    /// The request's attributes with method and path.
+    method: &'static str,
+    path: &'static str,
+}
+
+/// Where a framework keeps the route.
+#[derive(Debug)]
+struct RouteLocals {
+    framework: Framework,
+    /// A local of the function.
+    local: &'static str,
+    /// Ways from the local's object to the rule, attribute by attribute; the first one
+    /// that leads anywhere counts.
+    ways: &'static [&'static [&'static str]],
+    /// The rule's attributes with the route's text and the handler's name.
+    route: &'static str,
+    handler: &'static str,
+}
+
+/// All known functions; the first row that fits counts.
+fn known() -> impl Iterator<Item = &'static Known> {
+    wsgi::KNOWN.iter().chain(flask::KNOWN)
+}
+
+/// What a function is known for, by its name (qualified or not) and its file.
+fn part_of(name: &str, file: &str) -> Option<Part> {
+    let plain = name.rsplit('.').next().unwrap_or(name);
+    known().find(|row| row.function == plain && file.ends_with(row.file)).map(|row| row.part)
+}
+
+/// Whether a file is a server's own, so that a thread in it that serves no request is the
+/// server's.
+fn is_of_server(file: &str) -> bool {
+    wsgi::PACKAGES.iter().any(|package| file.contains(package))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_known_with_and_without_their_class() {
+        let sync = "/venv/lib/python3.8/site-packages/gunicorn/workers/sync.py";
+        assert!(matches!(part_of("handle_request", sync), Some(Part::Request(_))));
+        assert!(matches!(part_of("SyncWorker.handle_request", sync), Some(Part::Request(_))));
+        assert!(part_of("handle_request", "/app/gunicorn_sync.py").is_none());
+        assert!(part_of("SyncWorker.handle", sync).is_none());
+        assert!(is_of_server(sync));
+        assert!(!is_of_server("/app/views.py"));
+    }
+}

@@ -1,0 +1,367 @@
+//! The request a thread serves: told, remembered, re-checked.
+
+use rustc_hash::FxHashMap;
+
+use super::route::fold;
+use super::{Part, RequestLocals, RouteLocals, is_of_server, part_of};
+use crate::model::{Endpoint, EndpointId, Framework, RequestId, State, Tables};
+use crate::process::ReadMemory;
+use crate::python::{FoundFrame, Local, Locals, Runtime};
+use crate::units::RemoteAddress;
+
+/// The most endpoints named by raw paths. Beyond that a crawler's thousand paths are
+/// one: `GET (other paths)`.
+const MOST_FOLDED_PATHS: usize = 500;
+
+/// What all processes of a recording share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    requests: u64,
+    /// Endpoints named by their path, by label.
+    folded: FxHashMap<String, EndpointId>,
+}
+
+/// What a sample is attributed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attributed {
+    /// The endpoint, or a label.
+    pub endpoint: EndpointId,
+    /// The request, where one could be told from all others.
+    pub request: Option<RequestId>,
+}
+
+/// What is known of one process' functions.
+#[derive(Debug, Default)]
+pub struct Attribution {
+    /// By [`FoundFrame::code_index`].
+    roles: Vec<Role>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Role {
+    #[default]
+    NotAsked,
+    None,
+    OfServer,
+    Known(Part, [Option<Local>; 2]),
+}
+
+/// What is known of one thread.
+#[derive(Debug, Default)]
+pub struct ThreadRequest {
+    current: Option<Current>,
+    name: Option<String>,
+    /// The label for when it serves nothing, once it is known.
+    background: Option<EndpointId>,
+}
+
+/// A request in progress.
+#[derive(Debug)]
+struct Current {
+    key: Key,
+    id: RequestId,
+    method: String,
+    endpoint: EndpointId,
+    /// Whether the endpoint will not change any more.
+    settled: bool,
+}
+
+/// What tells one request from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    request: RemoteAddress,
+    started: RemoteAddress,
+    /// The ten bytes of the `datetime` at which it began.
+    moment: [u8; 10],
+}
+
+/// `data` of `PyDateTime_DateTime` (`Include/datetime.h`): after the object's head, the
+/// hash and one byte. The same from 3.8 to 3.15.
+const DATETIME_DATA: u64 = 25;
+
+/// The frames of a stack that say something.
+#[derive(Debug, Default)]
+struct Telling {
+    request: Option<(FoundFrame, &'static RequestLocals, [Option<Local>; 2])>,
+    route: Option<(FoundFrame, &'static RouteLocals, Option<Local>)>,
+    routed: bool,
+    root: Option<(FoundFrame, Option<Local>)>,
+    of_server: bool,
+}
+
+impl ThreadRequest {
+    /// The thread's own name, once its root frame was seen.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+}
+
+impl Attribution {
+    /// Tells what the thread at position `index` of [`Runtime::threads`] served at the
+    /// last look. `name` is what the thread is called if it does not say so itself.
+    #[allow(clippy::too_many_arguments)]
+    pub fn attribute(
+        &mut self,
+        thread: &mut ThreadRequest,
+        runtime: &mut Runtime,
+        index: usize,
+        memory: &dyn ReadMemory,
+        tables: &mut Tables,
+        shared: &mut Shared,
+        state: State,
+        name: &str,
+    ) -> Attributed {
+        let telling = self.telling(runtime, index, memory, tables);
+        if let (None, Some((frame, Some(local)))) = (&thread.name, telling.root) {
+            thread.name = thread_name(&mut runtime.locals(memory), &frame, local);
+        }
+        let Some((frame, locals, [request, started])) = telling.request else {
+            thread.current = None;
+            let endpoint = thread.unserved(&telling, state, name, tables);
+            return Attributed { endpoint, request: None };
+        };
+        let mut reader = runtime.locals(memory);
+        let key = request
+            .zip(started)
+            .and_then(|(request, started)| Key::read(&mut reader, &frame, request, started));
+        let Some(key) = key else {
+            // The server has not come so far as to note the start, or the frame's locals
+            // were not read: nothing to remember it by.
+            let endpoint = label(tables, "(server)");
+            return Attributed { endpoint, request: None };
+        };
+        if thread.current.as_ref().is_none_or(|current| current.key != key) {
+            thread.current =
+                Current::read(&mut reader, &frame, key, locals, request, tables, shared);
+        }
+        let Some(current) = &mut thread.current else {
+            return Attributed { endpoint: label(tables, "(unsettled)"), request: None };
+        };
+        if !current.settled {
+            current.settle(&mut reader, &telling, tables);
+        }
+        Attributed { endpoint: current.endpoint, request: Some(current.id) }
+    }
+
+    /// Looks through a stack for known functions.
+    fn telling(
+        &mut self,
+        runtime: &mut Runtime,
+        index: usize,
+        memory: &dyn ReadMemory,
+        tables: &Tables,
+    ) -> Telling {
+        let mut telling = Telling::default();
+        let mut position = 0;
+        while let Some(&frame) =
+            runtime.threads().get(index).and_then(|thread| thread.frames().get(position))
+        {
+            position += 1;
+            match self.role(&frame, runtime, memory, tables) {
+                Role::NotAsked | Role::None => {}
+                Role::OfServer => telling.of_server = true,
+                Role::Known(Part::Request(locals), slots) => {
+                    telling.of_server = true;
+                    telling.request = Some((frame, locals, slots));
+                }
+                Role::Known(Part::Route(locals), [slot, _]) => {
+                    telling.route = Some((frame, locals, slot));
+                }
+                Role::Known(Part::Routed, _) => telling.routed = true,
+                Role::Known(Part::ThreadRoot, [slot, _]) => telling.root = Some((frame, slot)),
+            }
+        }
+        telling
+    }
+
+    fn role(
+        &mut self,
+        frame: &FoundFrame,
+        runtime: &mut Runtime,
+        memory: &dyn ReadMemory,
+        tables: &Tables,
+    ) -> Role {
+        let code = frame.code_index();
+        match self.roles.get(code) {
+            Some(Role::NotAsked) | None => {}
+            Some(&known) => return known,
+        }
+        if self.roles.len() <= code {
+            self.roles.resize(code + 1, Role::NotAsked);
+        }
+        let function = tables.function(frame.function);
+        let (name, file) = (tables.string(function.name), tables.string(function.file));
+        let role = match part_of(name, file) {
+            Some(part) => {
+                let mut reader = runtime.locals(memory);
+                let names = match part {
+                    Part::Request(locals) => [Some(locals.request), Some(locals.started)],
+                    Part::Route(locals) => [Some(locals.local), None],
+                    Part::ThreadRoot => [Some("self"), None],
+                    Part::Routed => [None, None],
+                };
+                let slots = names.map(|name| reader.find(frame, name?));
+                // Names that could not be read now may be read at the next tick.
+                if names.iter().zip(&slots).any(|(name, slot)| name.is_some() && slot.is_none()) {
+                    return Role::Known(part, slots);
+                }
+                Role::Known(part, slots)
+            }
+            None if is_of_server(file) => Role::OfServer,
+            None => Role::None,
+        };
+        if let Some(entry) = self.roles.get_mut(code) {
+            *entry = role;
+        }
+        role
+    }
+}
+
+impl ThreadRequest {
+    /// The label of a thread that serves no request.
+    fn unserved(
+        &mut self,
+        telling: &Telling,
+        state: State,
+        name: &str,
+        tables: &mut Tables,
+    ) -> EndpointId {
+        if state == State::Idle {
+            return label(tables, "(idle)");
+        }
+        if telling.of_server {
+            return label(tables, "(server)");
+        }
+        match (self.background, &self.name) {
+            (Some(known), Some(_)) => known,
+            _ => {
+                let name = self.name.as_deref().unwrap_or(name);
+                let endpoint = label(tables, &format!("(background {name})"));
+                self.background = Some(endpoint);
+                endpoint
+            }
+        }
+    }
+}
+
+impl Key {
+    fn read(
+        reader: &mut Locals<'_>,
+        frame: &FoundFrame,
+        request: Local,
+        started: Local,
+    ) -> Option<Self> {
+        let request = reader.value(frame, request)?;
+        let started = reader.value(frame, started)?;
+        let moment = reader.bytes(started.plus(DATETIME_DATA))?;
+        Some(Self { request, started, moment })
+    }
+}
+
+impl Current {
+    /// A request that was not seen before: its method and its path, read while the frame
+    /// still has it.
+    fn read(
+        reader: &mut Locals<'_>,
+        frame: &FoundFrame,
+        key: Key,
+        locals: &RequestLocals,
+        local: Option<Local>,
+        tables: &mut Tables,
+        shared: &mut Shared,
+    ) -> Option<Self> {
+        let method = reader.attribute(key.request, locals.method)?;
+        let method = reader.string(method)?;
+        let path = reader.attribute(key.request, locals.path)?;
+        let path = reader.string(path)?;
+        // What was read is this request's only if the frame has not gone on to another.
+        if reader.reread(frame, local?)? != key.request || !is_method(&method) {
+            return None;
+        }
+        shared.requests += 1;
+        let id = RequestId::new(shared.requests)?;
+        let endpoint = shared.folded_endpoint(&method, &path, tables);
+        Some(Self { key, id, method, endpoint, settled: false })
+    }
+
+    /// Takes the framework's route, if it has one by now.
+    fn settle(&mut self, reader: &mut Locals<'_>, telling: &Telling, tables: &mut Tables) {
+        let Some((frame, locals, Some(local))) = telling.route else { return };
+        let Some(context) = reader.value(&frame, local) else { return };
+        let rule = locals.ways.iter().find_map(|way| {
+            way.iter().try_fold(context, |object, name| reader.attribute(object, name))
+        });
+        let route = rule.and_then(|rule| {
+            let route = reader.attribute(rule, locals.route)?;
+            let route = reader.string(route)?;
+            let handler = reader.attribute(rule, locals.handler);
+            Some((route, handler.and_then(|handler| reader.string(handler))))
+        });
+        // As above: only if the frame still has the context that was read.
+        if reader.reread(&frame, local) != Some(context) {
+            return;
+        }
+        let (route, handler) = match route {
+            Some((route, handler)) => (route, handler),
+            None if telling.routed => ("(no route)".to_owned(), None),
+            None => return,
+        };
+        self.endpoint =
+            endpoint(tables, &self.method, &route, locals.framework, handler.as_deref());
+        self.settled = true;
+    }
+}
+
+impl Shared {
+    fn folded_endpoint(&mut self, method: &str, path: &str, tables: &mut Tables) -> EndpointId {
+        let route = fold(path);
+        let key = format!("{method} {route}");
+        if let Some(&known) = self.folded.get(&key) {
+            return known;
+        }
+        if self.folded.len() >= MOST_FOLDED_PATHS {
+            return endpoint(tables, method, "(other paths)", Framework::None, None);
+        }
+        let new = endpoint(tables, method, &route, Framework::None, None);
+        self.folded.insert(key, new);
+        new
+    }
+}
+
+/// Whether this can be an HTTP method: what else was read is not a request's.
+fn is_method(text: &str) -> bool {
+    (1..=20).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_')
+}
+
+fn endpoint(
+    tables: &mut Tables,
+    method: &str,
+    route: &str,
+    framework: Framework,
+    handler: Option<&str>,
+) -> EndpointId {
+    let label = tables.intern_string(&format!("{method} {route}"));
+    let method = Some(tables.intern_string(method));
+    let route = Some(tables.intern_string(route));
+    let handler = handler.map(|handler| tables.intern_string(handler));
+    tables.intern_endpoint(Endpoint { label, method, route, framework, handler })
+}
+
+fn label(tables: &mut Tables, text: &str) -> EndpointId {
+    let label = tables.intern_string(text);
+    tables.intern_endpoint(Endpoint {
+        label,
+        method: None,
+        route: None,
+        framework: Framework::None,
+        handler: None,
+    })
+}
+
+/// `Thread._name`, through `self` of the thread's first frame.
+fn thread_name(reader: &mut Locals<'_>, frame: &FoundFrame, local: Local) -> Option<String> {
+    let thread = reader.value(frame, local)?;
+    let name = reader.attribute(thread, "_name")?;
+    reader.string(name)
+}
