@@ -16,12 +16,16 @@
 )]
 
 mod batch;
+mod cgroup;
 mod cold;
 mod error;
 mod hot;
 mod image;
 mod memory;
+mod net_tables;
+mod permission;
 mod snapshot;
+mod sockets;
 mod tree;
 
 use std::fs::File;
@@ -33,12 +37,15 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
 pub use batch::{Batch, Slot};
+pub use cgroup::cpu_quota;
 pub use cold::{FileIdentity, Mapping};
 pub use error::{Error, Result};
 pub use hot::{Call, RunFlag, Schedstat, Syscall, ThreadFiles, own_cpu, raise_descriptor_limit};
 pub use image::{Image, Images};
 pub use memory::{LiveMemory, ReadMemory};
+pub use permission::{Advice, explain};
 pub use snapshot::SnapshotMemory;
+pub use sockets::{Descriptor, Descriptors, PathId, Watched};
 pub use tree::{children, descendants, find_by_command_line};
 
 use crate::units::Pid;
