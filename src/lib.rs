@@ -12,5 +12,9 @@
 pub mod endpoint;
 pub mod model;
 pub mod process;
+pub mod endpoint;
+pub mod model;
+pub mod process;
 pub mod python;
+pub mod state;
 pub mod units;

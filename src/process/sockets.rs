@@ -70,6 +70,8 @@ pub enum Descriptor {
 pub struct Watched {
     /// Whether a listening socket is among them.
     pub listens: bool,
+    /// Whether a client's connection is among them.
+    pub clients: bool,
     /// The first connections that this process made itself.
     pub upstream: [Option<Descriptor>; 4],
 }
@@ -137,13 +139,14 @@ impl Descriptors {
     /// The set is closed or may not be read.
     pub fn watched(&mut self, process: &Process, epoll: i32) -> Result<Watched> {
         let info = process.read_text(&format!("fdinfo/{epoll}"))?;
-        let mut watched = Watched { listens: false, upstream: [None; 4] };
+        let mut watched = Watched { listens: false, clients: false, upstream: [None; 4] };
         let mut free = watched.upstream.iter_mut();
         for inode in watched_inodes(&info) {
             match self.socket(process, inode) {
                 Descriptor::Listening => watched.listens = true,
-                known @ (Descriptor::Tcp { accepted: false, .. }
-                | Descriptor::Unix { accepted: false, .. }) => {
+                Descriptor::Tcp { accepted: true, .. }
+                | Descriptor::Unix { accepted: true, .. } => watched.clients = true,
+                known @ (Descriptor::Tcp { .. } | Descriptor::Unix { .. }) => {
                     if let Some(place) = free.next() {
                         *place = Some(known);
                     }
