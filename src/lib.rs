@@ -12,9 +12,8 @@
 pub mod endpoint;
 pub mod model;
 pub mod process;
-pub mod endpoint;
-pub mod model;
-pub mod process;
 pub mod python;
+pub mod sampler;
+pub mod server;
 pub mod state;
 pub mod units;

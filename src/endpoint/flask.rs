@@ -1,21 +1,18 @@
-//! Flask: the URL rule of the request in the context that `wsgi_app` made. It is there
-//! as soon as the context is pushed, so `before_request` functions and error handlers
-//! count for their endpoint too.
+//! Flask: the URL rule of the request object that werkzeug puts into the WSGI environment.
+//! The rule is there as soon as the request's context is pushed, so `before_request`
+//! functions, error handlers and the writing of the response count for their endpoint too.
 
-use super::{Known, Part, RouteLocals};
+use super::EnvironRoute;
 use crate::model::Framework;
 
-/// `RequestContext.request`, and from 3.2 on `AppContext._request`; the rule is
-/// werkzeug's.
-const RULE: RouteLocals = RouteLocals {
+/// `werkzeug.wrappers.Request.__init__` puts itself there;
+/// `flask.ctx.RequestContext.match_request` sets either `url_rule` or
+/// `routing_exception`. So since Flask 0.7; the rule is `werkzeug.routing.Rule`.
+pub(super) const ROUTE: EnvironRoute = EnvironRoute {
     framework: Framework::Flask,
-    local: "ctx",
-    ways: &[&["request", "url_rule"], &["_request", "url_rule"]],
+    key: "werkzeug.request",
+    rule: "url_rule",
+    no_route: "routing_exception",
     route: "rule",
     handler: "endpoint",
 };
-
-pub(super) const KNOWN: &[Known] = &[
-    Known { file: "/flask/app.py", function: "wsgi_app", part: Part::Route(&RULE) },
-    Known { file: "/flask/app.py", function: "full_dispatch_request", part: Part::Routed },
-];

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! gunicorn handle_request   locals req, request_start ─► which request, method, path
-//!   flask  wsgi_app         local ctx ─► request ─► url_rule ─► rule "/users/<int:uid>"
-//!     …the view…
+//!                           local environ ─► "werkzeug.request" ─► url_rule ─► rule
+//!   …the application…                        "/users/<int:uid>"
 //! ```
 //!
 //! What is known of a server or a framework is data: a [`Known`] function, and what to do
@@ -38,10 +38,6 @@ struct Known {
 enum Part {
     /// One request is served from entry to exit.
     Request(&'static RequestLocals),
-    /// The framework routes the request.
-    Route(&'static RouteLocals),
-    /// The framework has looked for a route: if there is none by now, there is none.
-    Routed,
     /// The thread's own root, whose `self` is the `threading.Thread`.
     ThreadRoot,
 }
@@ -53,34 +49,40 @@ struct RequestLocals {
     request: &'static str,
     /// The local with the `datetime` at which the server began to serve it.
     started: &'static str,
+    /// The local with the WSGI environment, a dict.
+    environ: &'static str,
     /// The request's attributes with method and path.
     method: &'static str,
     path: &'static str,
 }
 
-/// Where a framework keeps the route.
+/// Where a framework keeps the route, from what it left in the WSGI environment. That is
+/// there from before the first of the application's functions until after the last byte of
+/// the response, whatever is on the stack.
 #[derive(Debug)]
-struct RouteLocals {
+struct EnvironRoute {
     framework: Framework,
-    /// A local of the function.
-    local: &'static str,
-    /// Ways from the local's object to the rule, attribute by attribute; the first one
-    /// that leads anywhere counts.
-    ways: &'static [&'static [&'static str]],
+    /// The key of the environment.
+    key: &'static str,
+    /// The attribute with the rule, once the request was routed.
+    rule: &'static str,
+    /// An attribute that is there if it was routed in vain.
+    no_route: &'static str,
     /// The rule's attributes with the route's text and the handler's name.
     route: &'static str,
     handler: &'static str,
 }
 
-/// All known functions; the first row that fits counts.
-fn known() -> impl Iterator<Item = &'static Known> {
-    wsgi::KNOWN.iter().chain(flask::KNOWN)
-}
+/// The frameworks whose routes are known; the first that left its mark counts.
+const ENVIRON_ROUTES: [&EnvironRoute; 1] = [&flask::ROUTE];
 
 /// What a function is known for, by its name (qualified or not) and its file.
 fn part_of(name: &str, file: &str) -> Option<Part> {
     let plain = name.rsplit('.').next().unwrap_or(name);
-    known().find(|row| row.function == plain && file.ends_with(row.file)).map(|row| row.part)
+    wsgi::KNOWN
+        .iter()
+        .find(|row| row.function == plain && file.ends_with(row.file))
+        .map(|row| row.part)
 }
 
 /// Whether a file is a server's own, so that a thread in it that serves no request is the

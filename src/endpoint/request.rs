@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::route::fold;
-use super::{Part, RequestLocals, RouteLocals, is_of_server, part_of};
+use super::{ENVIRON_ROUTES, EnvironRoute, Part, RequestLocals, is_of_server, part_of};
 use crate::model::{Endpoint, EndpointId, Framework, RequestId, State, Tables};
 use crate::process::ReadMemory;
 use crate::python::{FoundFrame, Local, Locals, Runtime};
@@ -43,7 +43,7 @@ enum Role {
     NotAsked,
     None,
     OfServer,
-    Known(Part, [Option<Local>; 2]),
+    Known(Part, [Option<Local>; 3]),
 }
 
 /// What is known of one thread.
@@ -51,6 +51,8 @@ enum Role {
 pub struct ThreadRequest {
     current: Option<Current>,
     name: Option<String>,
+    /// Whether it was ever seen in the server's own functions.
+    of_server: bool,
     /// The label for when it serves nothing, once it is known.
     background: Option<EndpointId>,
 }
@@ -82,9 +84,7 @@ const DATETIME_DATA: u64 = 25;
 /// The frames of a stack that say something.
 #[derive(Debug, Default)]
 struct Telling {
-    request: Option<(FoundFrame, &'static RequestLocals, [Option<Local>; 2])>,
-    route: Option<(FoundFrame, &'static RouteLocals, Option<Local>)>,
-    routed: bool,
+    request: Option<(FoundFrame, &'static RequestLocals, [Option<Local>; 3])>,
     root: Option<(FoundFrame, Option<Local>)>,
     of_server: bool,
 }
@@ -115,32 +115,38 @@ impl Attribution {
         if let (None, Some((frame, Some(local)))) = (&thread.name, telling.root) {
             thread.name = thread_name(&mut runtime.locals(memory), &frame, local);
         }
-        let Some((frame, locals, [request, started])) = telling.request else {
+        thread.of_server |= telling.of_server;
+        let Some((frame, locals, [request, started, environ])) = telling.request else {
             thread.current = None;
-            let endpoint = thread.unserved(&telling, state, name, tables);
+            let endpoint = thread.unserved(state, name, tables);
             return Attributed { endpoint, request: None };
         };
         let mut reader = runtime.locals(memory);
         let key = request
             .zip(started)
             .and_then(|(request, started)| Key::read(&mut reader, &frame, request, started));
-        let Some(key) = key else {
+        let (Some(key), Some(request)) = (key, request) else {
             // The server has not come so far as to note the start, or the frame's locals
             // were not read: nothing to remember it by.
             let endpoint = label(tables, "(server)");
             return Attributed { endpoint, request: None };
         };
         if thread.current.as_ref().is_none_or(|current| current.key != key) {
-            thread.current =
-                Current::read(&mut reader, &frame, key, locals, request, tables, shared);
+            thread.current = Current::read(&mut reader, key, locals, shared, tables);
         }
-        let Some(current) = &mut thread.current else {
-            return Attributed { endpoint: label(tables, "(unsettled)"), request: None };
-        };
-        if !current.settled {
-            current.settle(&mut reader, &telling, tables);
+        if let Some(current) = &mut thread.current
+            && !current.settled
+        {
+            current.settle(&mut reader, &frame, environ, tables);
+            // What was read is this request's only if the frame still has it.
+            if reader.reread(&frame, request) != Some(key.request) {
+                thread.current = None;
+            }
         }
-        Attributed { endpoint: current.endpoint, request: Some(current.id) }
+        match &thread.current {
+            Some(current) => Attributed { endpoint: current.endpoint, request: Some(current.id) },
+            None => Attributed { endpoint: label(tables, "(unsettled)"), request: None },
+        }
     }
 
     /// Looks through a stack for known functions.
@@ -164,11 +170,7 @@ impl Attribution {
                     telling.of_server = true;
                     telling.request = Some((frame, locals, slots));
                 }
-                Role::Known(Part::Route(locals), [slot, _]) => {
-                    telling.route = Some((frame, locals, slot));
-                }
-                Role::Known(Part::Routed, _) => telling.routed = true,
-                Role::Known(Part::ThreadRoot, [slot, _]) => telling.root = Some((frame, slot)),
+                Role::Known(Part::ThreadRoot, [slot, ..]) => telling.root = Some((frame, slot)),
             }
         }
         telling
@@ -195,10 +197,10 @@ impl Attribution {
             Some(part) => {
                 let mut reader = runtime.locals(memory);
                 let names = match part {
-                    Part::Request(locals) => [Some(locals.request), Some(locals.started)],
-                    Part::Route(locals) => [Some(locals.local), None],
-                    Part::ThreadRoot => [Some("self"), None],
-                    Part::Routed => [None, None],
+                    Part::Request(locals) => {
+                        [Some(locals.request), Some(locals.started), Some(locals.environ)]
+                    }
+                    Part::ThreadRoot => [Some("self"), None, None],
                 };
                 let slots = names.map(|name| reader.find(frame, name?));
                 // Names that could not be read now may be read at the next tick.
@@ -219,17 +221,11 @@ impl Attribution {
 
 impl ThreadRequest {
     /// The label of a thread that serves no request.
-    fn unserved(
-        &mut self,
-        telling: &Telling,
-        state: State,
-        name: &str,
-        tables: &mut Tables,
-    ) -> EndpointId {
+    fn unserved(&mut self, state: State, name: &str, tables: &mut Tables) -> EndpointId {
         if state == State::Idle {
             return label(tables, "(idle)");
         }
-        if telling.of_server {
+        if self.of_server {
             return label(tables, "(server)");
         }
         match (self.background, &self.name) {
@@ -259,23 +255,17 @@ impl Key {
 }
 
 impl Current {
-    /// A request that was not seen before: its method and its path, read while the frame
-    /// still has it.
+    /// A request that was not seen before: its method and its path.
     fn read(
         reader: &mut Locals<'_>,
-        frame: &FoundFrame,
         key: Key,
         locals: &RequestLocals,
-        local: Option<Local>,
-        tables: &mut Tables,
         shared: &mut Shared,
+        tables: &mut Tables,
     ) -> Option<Self> {
-        let method = reader.attribute(key.request, locals.method)?;
-        let method = reader.string(method)?;
-        let path = reader.attribute(key.request, locals.path)?;
-        let path = reader.string(path)?;
-        // What was read is this request's only if the frame has not gone on to another.
-        if reader.reread(frame, local?)? != key.request || !is_method(&method) {
+        let parts = reader.attributes(key.request, [locals.method, locals.path]);
+        let [Some(method), Some(path)] = reader.strings(parts) else { return None };
+        if !is_method(&method) {
             return None;
         }
         shared.requests += 1;
@@ -285,31 +275,40 @@ impl Current {
     }
 
     /// Takes the framework's route, if it has one by now.
-    fn settle(&mut self, reader: &mut Locals<'_>, telling: &Telling, tables: &mut Tables) {
-        let Some((frame, locals, Some(local))) = telling.route else { return };
-        let Some(context) = reader.value(&frame, local) else { return };
-        let rule = locals.ways.iter().find_map(|way| {
-            way.iter().try_fold(context, |object, name| reader.attribute(object, name))
-        });
-        let route = rule.and_then(|rule| {
-            let route = reader.attribute(rule, locals.route)?;
-            let route = reader.string(route)?;
-            let handler = reader.attribute(rule, locals.handler);
-            Some((route, handler.and_then(|handler| reader.string(handler))))
-        });
-        // As above: only if the frame still has the context that was read.
-        if reader.reread(&frame, local) != Some(context) {
+    fn settle(
+        &mut self,
+        reader: &mut Locals<'_>,
+        frame: &FoundFrame,
+        environ: Option<Local>,
+        tables: &mut Tables,
+    ) {
+        let Some(environ) = environ.and_then(|environ| reader.value(frame, environ)) else {
             return;
-        }
-        let (route, handler) = match route {
-            Some((route, handler)) => (route, handler),
-            None if telling.routed => ("(no route)".to_owned(), None),
-            None => return,
         };
-        self.endpoint =
-            endpoint(tables, &self.method, &route, locals.framework, handler.as_deref());
-        self.settled = true;
+        for known in ENVIRON_ROUTES {
+            let Some(request) = reader.dict_item(environ, known.key) else { continue };
+            let Some((route, handler)) = route(reader, request, known) else { return };
+            self.endpoint =
+                endpoint(tables, &self.method, &route, known.framework, handler.as_deref());
+            self.settled = true;
+        }
     }
+}
+
+/// The framework's route and its handler, from the framework's request object; `None` as
+/// long as it has not looked for one.
+fn route(
+    reader: &mut Locals<'_>,
+    request: RemoteAddress,
+    known: &EnvironRoute,
+) -> Option<(String, Option<String>)> {
+    let [rule, no_route] = reader.attributes(request, [known.rule, known.no_route]);
+    let Some(rule) = rule else {
+        return no_route.map(|_| ("(no route)".to_owned(), None));
+    };
+    let parts = reader.attributes(rule, [known.route, known.handler]);
+    let [route, handler] = reader.strings(parts);
+    Some((route?, handler))
 }
 
 impl Shared {
@@ -362,6 +361,7 @@ fn label(tables: &mut Tables, text: &str) -> EndpointId {
 /// `Thread._name`, through `self` of the thread's first frame.
 fn thread_name(reader: &mut Locals<'_>, frame: &FoundFrame, local: Local) -> Option<String> {
     let thread = reader.value(frame, local)?;
-    let name = reader.attribute(thread, "_name")?;
-    reader.string(name)
+    let name = reader.attributes(thread, ["_name"]);
+    let [name] = reader.strings(name);
+    name
 }

@@ -4,8 +4,13 @@ use super::{Known, Part, RequestLocals};
 
 /// Gunicorn's own request object. `handle_request` has these locals in every worker class
 /// and every version since 19.
-const GUNICORN: RequestLocals =
-    RequestLocals { request: "req", started: "request_start", method: "method", path: "path" };
+const GUNICORN: RequestLocals = RequestLocals {
+    request: "req",
+    started: "request_start",
+    environ: "environ",
+    method: "method",
+    path: "path",
+};
 
 pub(super) const KNOWN: &[Known] = &[
     Known {

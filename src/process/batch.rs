@@ -68,6 +68,11 @@ impl Batch {
         self.read == self.ranges.len()
     }
 
+    /// Whether a range has been offered to a reader yet.
+    pub fn is_read(&self, slot: Slot) -> bool {
+        (slot.0 as usize) < self.read
+    }
+
     /// How many ranges were asked for since the batch was cleared.
     pub fn len(&self) -> usize {
         self.ranges.len()

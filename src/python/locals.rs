@@ -73,25 +73,34 @@ impl<'a> Locals<'a> {
         })
     }
 
-    /// An attribute from the object's own `__dict__`.
-    pub fn attribute(&mut self, object: RemoteAddress, name: &str) -> Option<RemoteAddress> {
-        self.objects.attribute(object, name)
+    /// Attributes from the object's own `__dict__`.
+    pub fn attributes<const N: usize>(
+        &mut self,
+        object: RemoteAddress,
+        names: [&'static str; N],
+    ) -> [Option<RemoteAddress>; N] {
+        self.objects.attributes(object, names)
     }
 
-    /// The characters of a `str`; `None` if the object is no `str`.
-    pub fn string(&mut self, object: RemoteAddress) -> Option<String> {
-        let class = self.objects.type_of(object)?;
-        (Some(class) == self.codes.string_type()).then(|| self.objects.string(object))?
+    /// The value under a `str` key of a dict.
+    pub fn dict_item(&mut self, dict: RemoteAddress, name: &'static str) -> Option<RemoteAddress> {
+        let [item] = self.objects.dict_items(dict, [name])?;
+        item
+    }
+
+    /// The characters of several `str`; `None` for what is no `str`.
+    pub fn strings<const N: usize>(
+        &mut self,
+        objects: [Option<RemoteAddress>; N],
+    ) -> [Option<String>; N] {
+        let string_type = self.codes.string_type();
+        self.objects
+            .strings(objects)
+            .map(|(string, class)| string.filter(|_| class.is_some() && class == string_type))
     }
 
     /// Exactly `N` bytes of memory.
     pub fn bytes<const N: usize>(&mut self, address: RemoteAddress) -> Option<[u8; N]> {
         self.objects.bytes(address, N)?.try_into().ok()
-    }
-
-    /// The name of an object's type.
-    pub fn type_name(&mut self, object: RemoteAddress) -> Option<String> {
-        let class = self.objects.type_of(object)?;
-        self.objects.type_name(class)
     }
 }

@@ -12,6 +12,7 @@
 //! A file may be mapped more than once and a process may hold two interpreters, so every
 //! place is tried until one holds together.
 
+use super::attributes::Names;
 use super::layout::{COOKIE, Layout};
 use super::objects::Objects;
 use super::threads::{self, Interpreter, ThreadState};
@@ -39,6 +40,7 @@ pub(super) fn locate(
     images: &[Image],
     memory: &dyn ReadMemory,
     batch: &mut Batch,
+    names: &mut Names,
 ) -> Result<Located, Error> {
     let mut nearest = Error::NotPython;
     for image in images {
@@ -47,7 +49,7 @@ pub(super) fn locate(
             places[1] = None;
         }
         for runtime in places.into_iter().flatten() {
-            match at(runtime, image, memory, batch) {
+            match at(runtime, image, memory, batch, names) {
                 Ok(located) => return Ok(located),
                 Err(error) if error.is_nearer_than(&nearest) => nearest = error,
                 Err(_) => {}
@@ -62,6 +64,7 @@ fn at(
     image: &Image,
     memory: &dyn ReadMemory,
     batch: &mut Batch,
+    names: &mut Names,
 ) -> Result<Located, Error> {
     let (version, layout) = match debug_offsets(runtime, memory, batch) {
         Some(header) => Layout::from_debug_offsets(&header)?,
@@ -70,7 +73,7 @@ fn at(
             (version, Layout::from_table(version)?)
         }
     };
-    let mut objects = Objects::new(memory, &layout, batch);
+    let mut objects = Objects::new(memory, &layout, batch, names);
     // Threads come and go while their list is read.
     const TRIES: usize = 3;
     let (interpreters, threads) = (0..TRIES)

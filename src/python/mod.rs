@@ -24,6 +24,7 @@
     )
 )]
 
+mod attributes;
 mod code;
 mod error;
 mod gil;

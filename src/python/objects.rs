@@ -1,4 +1,5 @@
-//! Built-in objects of a target: strings, bytes, tuples, dicts, attributes.
+//! Built-in objects of a target: strings, bytes, tuples. Dicts and attributes are in
+//! [`super::attributes`].
 //!
 //! This is the cold path: it is walked when a code object or a request is seen for the
 //! first time. The target runs on meanwhile, so anything may change between two reads:
@@ -6,7 +7,8 @@
 //! not hold together", which callers show as such.
 
 use super::Error;
-use super::layout::{Attributes, DictKeysLayout, Layout};
+use super::attributes::Names;
+use super::layout::Layout;
 use super::view::View;
 use crate::process::{Batch, ReadMemory};
 use crate::units::RemoteAddress;
@@ -16,19 +18,14 @@ use crate::units::RemoteAddress;
 pub(crate) const LONGEST_BYTES: usize = 1 << 18;
 
 /// The most entries of a dict or a tuple that are looked at.
-const MOST_ENTRIES: usize = 1024;
-
-/// `Py_TPFLAGS_*` (`Include/object.h`).
-mod type_flag {
-    pub(super) const INLINE_VALUES: u64 = 1 << 2;
-    pub(super) const MANAGED_DICT: u64 = 1 << 4;
-}
+pub(super) const MOST_ENTRIES: usize = 1024;
 
 /// Reads objects, one at a time.
 pub(crate) struct Objects<'a> {
-    memory: &'a dyn ReadMemory,
-    layout: &'a Layout,
-    batch: &'a mut Batch,
+    pub(super) memory: &'a dyn ReadMemory,
+    pub(super) layout: &'a Layout,
+    pub(super) batch: &'a mut Batch,
+    pub(super) names: &'a mut Names,
 }
 
 impl std::fmt::Debug for Objects<'_> {
@@ -38,13 +35,15 @@ impl std::fmt::Debug for Objects<'_> {
 }
 
 impl<'a> Objects<'a> {
-    /// Objects in `memory`. `batch` is room to work in; what it holds is lost.
-    pub(crate) fn new(
+    /// Objects in `memory`. `batch` is room to work in; what it holds is lost. `names`
+    /// remembers names that were found in this process.
+    pub(crate) const fn new(
         memory: &'a dyn ReadMemory,
         layout: &'a Layout,
         batch: &'a mut Batch,
+        names: &'a mut Names,
     ) -> Self {
-        Self { memory, layout, batch }
+        Self { memory, layout, batch, names }
     }
 
     /// Whether the process can still be read.
@@ -60,7 +59,7 @@ impl<'a> Objects<'a> {
     }
 
     /// Up to so many bytes: memory may end before.
-    fn prefix(&mut self, address: RemoteAddress, length: usize) -> Option<&[u8]> {
+    pub(super) fn prefix(&mut self, address: RemoteAddress, length: usize) -> Option<&[u8]> {
         if address.is_null() {
             return None;
         }
@@ -90,22 +89,48 @@ impl<'a> Objects<'a> {
 
     /// The characters of a `str`.
     pub(crate) fn string(&mut self, object: RemoteAddress) -> Option<String> {
+        let [(string, _)] = self.strings([Some(object)]);
+        string
+    }
+
+    /// The characters of several `str`, and their types: one read for all in the usual
+    /// case.
+    pub(crate) fn strings<const N: usize>(
+        &mut self,
+        objects: [Option<RemoteAddress>; N],
+    ) -> [(Option<String>, Option<RemoteAddress>); N] {
         // Most names fit in the first read; the rest needs a second one.
         const USUAL: usize = 160;
         let layout = self.layout.object;
-        let head = self.prefix(object, layout.unicode_compact_data.saturating_add(USUAL))?;
-        let text = Text::parse(View(head), &layout)?;
-        if let Place::Inline { offset } = text.place
-            && let Some(bytes) = View(head).bytes(offset, text.size)
-        {
-            return text.decode(bytes);
+        let length = layout.unicode_compact_data.saturating_add(USUAL);
+        self.batch.clear();
+        let slots = objects.map(|object| object.map(|object| self.batch.ask(object, length)));
+        let mut found = [const { (None, None) }; N];
+        if self.memory.read(self.batch).is_err() {
+            return found;
         }
-        let address = match text.place {
-            Place::Inline { offset } => object.plus(offset as u64),
-            Place::Behind { pointer } => pointer,
-        };
-        let bytes = self.bytes(address, text.size)?;
-        text.decode(bytes)
+        let mut long = [const { None }; N];
+        for ((found, long), (slot, object)) in
+            found.iter_mut().zip(&mut long).zip(slots.into_iter().zip(objects))
+        {
+            let (Some(slot), Some(object)) = (slot, object) else { continue };
+            let head = View(self.batch.prefix(slot).unwrap_or_default());
+            found.1 = head.address(layout.ob_type);
+            let Some(text) = Text::parse(head, &layout) else { continue };
+            match text.place {
+                Place::Inline { offset } => match head.bytes(offset, text.size) {
+                    Some(bytes) => found.0 = text.decode(bytes),
+                    None => *long = Some((object.plus(offset as u64), text)),
+                },
+                Place::Behind { pointer } => *long = Some((pointer, text)),
+            }
+        }
+        for (found, long) in found.iter_mut().zip(long) {
+            if let Some((address, text)) = long {
+                found.0 = self.bytes(address, text.size).and_then(|bytes| text.decode(bytes));
+            }
+        }
+        found
     }
 
     /// The content of a `bytes` object.
@@ -128,202 +153,16 @@ impl<'a> Objects<'a> {
         self.words(object.plus(layout.tuple_items as u64), count)
     }
 
-    fn words(&mut self, address: RemoteAddress, count: usize) -> Option<Vec<RemoteAddress>> {
+    pub(super) fn words(
+        &mut self,
+        address: RemoteAddress,
+        count: usize,
+    ) -> Option<Vec<RemoteAddress>> {
         if count == 0 {
             return Some(Vec::new());
         }
         let bytes = self.bytes(address, count.checked_mul(8)?)?;
         (0..count).map(|index| View(bytes).address(index.checked_mul(8)?)).collect()
-    }
-
-    /// The value of an instance's attribute that lies in its own `__dict__` (class
-    /// attributes, slots and properties are not looked for).
-    pub(crate) fn attribute(&mut self, object: RemoteAddress, name: &str) -> Option<RemoteAddress> {
-        let layout = self.layout.object;
-        let class = self.type_of(object)?;
-        self.batch.clear();
-        let size = self.batch.ask(object, layout.ob_size.checked_add(8)?);
-        let basicsize = self.batch.ask(class.plus(layout.type_basicsize as u64), 8);
-        let itemsize = self.batch.ask(class.plus(layout.type_itemsize as u64), 8);
-        let flags = self.batch.ask(class.plus(layout.type_flags as u64), 8);
-        let dictoffset = self.batch.ask(class.plus(layout.type_dictoffset as u64), 8);
-        let keys = self.batch.ask(class.plus(layout.heap_type_cached_keys as u64), 8);
-        self.memory.read(self.batch).ok()?;
-        let word = |slot| View(self.batch.bytes(slot)?).i64(0);
-        let shape = Shape {
-            object,
-            size: self.batch.bytes(size).and_then(|bytes| View(bytes).i64(layout.ob_size)),
-            basicsize: word(basicsize)?,
-            itemsize: word(itemsize)?,
-            flags: word(flags)?.cast_unsigned(),
-            dictoffset: word(dictoffset)?,
-            // Only a heap type has these; what lies there in another is not used.
-            cached_keys: word(keys).map(|keys| RemoteAddress::new(keys.cast_unsigned())),
-        };
-        match self.storage(&shape)? {
-            Storage::Dict(dict) => self.dict_item(dict, name),
-            Storage::Values(values) => self.value(shape.cached_keys?, Some(values), name),
-        }
-    }
-
-    /// Where an instance keeps its attributes (`Objects/object.c`,
-    /// `_PyObject_GetDictPtr`; `Objects/dictobject.c`, inline values).
-    fn storage(&mut self, shape: &Shape) -> Option<Storage> {
-        let managed = shape.flags & type_flag::MANAGED_DICT != 0;
-        let before = |offset: i64| shape.object.plus(offset.cast_unsigned());
-        let non_null = |address: &RemoteAddress| !address.is_null();
-        match self.layout.attributes {
-            Attributes::ManagedTwoWords { values, dict } if managed => {
-                match self.address(before(values)).filter(non_null) {
-                    Some(values) => Some(Storage::Values(values)),
-                    None => self.address(before(dict)).filter(non_null).map(Storage::Dict),
-                }
-            }
-            Attributes::ManagedTagged { word } if managed => {
-                let word = self.address(before(word)).filter(non_null)?;
-                Some(if word.get() & 1 == 1 {
-                    Storage::Values(word.plus(1))
-                } else {
-                    Storage::Dict(word)
-                })
-            }
-            Attributes::ManagedInline { dict } if managed => {
-                if let Some(dict) = self.address(before(dict)).filter(non_null) {
-                    return Some(Storage::Dict(dict));
-                }
-                // struct _dictvalues: capacity, size, embedded, valid, then the values.
-                let header = shape.object.plus(shape.basicsize.cast_unsigned());
-                let inline = shape.flags & type_flag::INLINE_VALUES != 0;
-                let valid = View(self.bytes(header, 8)?).u8(3)?;
-                (inline && valid == 1).then(|| Storage::Values(header.plus(8)))
-            }
-            _ => {
-                let offset = match shape.dictoffset {
-                    0 => return None,
-                    offset if offset > 0 => offset,
-                    offset => {
-                        let items = shape.size?.checked_abs()?.checked_mul(shape.itemsize)?;
-                        let end = shape.basicsize.checked_add(items)?.checked_add(7)? & !7;
-                        end.checked_add(offset)?
-                    }
-                };
-                self.address(before(offset)).filter(non_null).map(Storage::Dict)
-            }
-        }
-    }
-
-    /// The value under a `str` key of a dict.
-    pub(crate) fn dict_item(&mut self, dict: RemoteAddress, name: &str) -> Option<RemoteAddress> {
-        let layout = self.layout.object;
-        let end = layout.dict_values.max(layout.dict_keys).checked_add(8)?;
-        let head = View(self.bytes(dict, end)?);
-        let keys = head.address(layout.dict_keys)?;
-        let values = head.address(layout.dict_values)?;
-        let values = (!values.is_null()).then(|| match self.layout.attributes {
-            Attributes::ManagedInline { .. } => values.plus(8),
-            _ => values,
-        });
-        self.value(keys, values, name)
-    }
-
-    /// The value under a key of a keys object; `values` is where a split table has them.
-    fn value(
-        &mut self,
-        keys: RemoteAddress,
-        values: Option<RemoteAddress>,
-        name: &str,
-    ) -> Option<RemoteAddress> {
-        let layout = self.layout;
-        let table = KeyTable::parse(View(self.bytes(keys, 48)?), layout)?;
-        let words = self.words(
-            keys.plus(table.entries as u64),
-            table.count.checked_mul(table.words_per_entry)?,
-        )?;
-        let entries: Vec<(RemoteAddress, RemoteAddress)> = words
-            .chunks_exact(table.words_per_entry)
-            .filter_map(|entry| match *entry {
-                [key, value] | [_, key, value] => Some((key, value)),
-                _ => None,
-            })
-            .collect();
-        let index = self.find_string(entries.iter().map(|&(key, _)| key), name)?;
-        let value = match values {
-            None => entries.get(index)?.1,
-            Some(values) => self.address(values.plus((index as u64).checked_mul(8)?))?,
-        };
-        value.is_plausible().then_some(value)
-    }
-
-    /// Which of these strings is `name`: one read for all. Only ASCII names are found,
-    /// as attribute names of servers and frameworks are.
-    pub(crate) fn find_string(
-        &mut self,
-        strings: impl Iterator<Item = RemoteAddress>,
-        name: &str,
-    ) -> Option<usize> {
-        let layout = self.layout.object;
-        let wanted = layout.unicode_ascii_data.checked_add(name.len())?;
-        self.batch.clear();
-        let slots: Vec<_> = strings.map(|string| self.batch.ask(string, wanted)).collect();
-        self.memory.read(self.batch).ok()?;
-        slots.iter().position(|&slot| {
-            self.batch.bytes(slot).is_some_and(|bytes| {
-                View(bytes).u64(layout.unicode_length) == Some(name.len() as u64)
-                    && bytes.get(layout.unicode_ascii_data..) == Some(name.as_bytes())
-            })
-        })
-    }
-}
-
-/// What decides where an instance's attributes are.
-struct Shape {
-    object: RemoteAddress,
-    size: Option<i64>,
-    basicsize: i64,
-    itemsize: i64,
-    flags: u64,
-    dictoffset: i64,
-    cached_keys: Option<RemoteAddress>,
-}
-
-enum Storage {
-    Dict(RemoteAddress),
-    /// The first value of a split table whose keys the type caches.
-    Values(RemoteAddress),
-}
-
-/// Where a keys object has its entries (`Include/internal/pycore_dict.h`).
-struct KeyTable {
-    entries: usize,
-    count: usize,
-    words_per_entry: usize,
-}
-
-impl KeyTable {
-    fn parse(head: View<'_>, layout: &Layout) -> Option<Self> {
-        match layout.object.dict_keys_layout {
-            DictKeysLayout::Sized => {
-                let size = head.length(8, 1 << 20)?;
-                let width = match size {
-                    0..=0xff => 1,
-                    0x100..=0xffff => 2,
-                    _ => 4,
-                };
-                Some(Self {
-                    entries: size.checked_mul(width)?.checked_add(40)?,
-                    count: head.length(32, MOST_ENTRIES)?,
-                    words_per_entry: 3,
-                })
-            }
-            DictKeysLayout::Logarithmic => {
-                let index_bytes = head.u8(9).filter(|&log2| log2 <= 22)?;
-                Some(Self {
-                    entries: (1_usize << index_bytes).checked_add(32)?,
-                    count: head.length(24, MOST_ENTRIES)?,
-                    words_per_entry: if head.u8(10)? == 0 { 3 } else { 2 },
-                })
-            }
-        }
     }
 }
 

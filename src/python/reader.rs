@@ -5,6 +5,7 @@
 //! round 2…  only what round 1 did not know: a new chunk, a generator, a code object
 //! ```
 
+use super::attributes::Names;
 use super::code::{CodeId, Codes, fingerprint_range};
 use super::gil::{Gil, GilReads};
 use super::layout::Layout;
@@ -30,6 +31,7 @@ pub struct Runtime {
     batch: Batch,
     /// A second batch, for objects that are read in between.
     objects_batch: Batch,
+    names: Names,
     tick: u64,
     /// Codes that were used in the last look and whose fingerprints come with the next.
     used: Vec<CodeId>,
@@ -120,9 +122,9 @@ impl Runtime {
     /// # Errors
     /// See [`Error`].
     pub fn locate(images: &[Image], memory: &dyn ReadMemory) -> Result<Self, Error> {
-        let mut batch = Batch::new();
+        let (mut batch, mut names) = (Batch::new(), Names::default());
         let Located { runtime, version, layout, interpreters, threads } =
-            locate::locate(images, memory, &mut batch)?;
+            locate::locate(images, memory, &mut batch, &mut names)?;
         let mut found = Self {
             address: runtime,
             version,
@@ -132,6 +134,7 @@ impl Runtime {
             threads: Vec::new(),
             batch,
             objects_batch: Batch::new(),
+            names,
             tick: 0,
             used: Vec::new(),
             fingerprints: Vec::new(),
@@ -169,7 +172,8 @@ impl Runtime {
     /// [`Error::NotReady`] when the lists do not hold together (threads come and go while
     /// they are read; the old list stays), [`Error::Process`] when the memory is gone.
     pub fn refresh(&mut self, memory: &dyn ReadMemory) -> Result<(), Error> {
-        let mut objects = Objects::new(memory, &self.layout, &mut self.objects_batch);
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
         // A process that is gone fails here, with a reason.
         objects.probe(self.address)?;
         let (interpreters, threads) =
@@ -300,7 +304,12 @@ impl Runtime {
                 Step::Done => return false,
                 Step::Read => return true,
                 Step::Load(address) => {
-                    let mut objects = Objects::new(memory, &self.layout, &mut self.objects_batch);
+                    let mut objects = Objects::new(
+                        memory,
+                        &self.layout,
+                        &mut self.objects_batch,
+                        &mut self.names,
+                    );
                     let loaded =
                         self.codes.load(address, &mut objects, &self.layout, tables, self.tick);
                     if loaded.is_none() {
@@ -340,7 +349,7 @@ impl Runtime {
             &self.codes,
             &self.layout,
             &self.batch,
-            Objects::new(memory, &self.layout, &mut self.objects_batch),
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names),
         )
     }
 }

@@ -182,7 +182,10 @@ impl Collector<'_, '_> {
                 self.pass.frames.insert(next, slot);
                 return Link::Missing;
             };
-            // What was asked for in this round is not read yet: an empty slot.
+            if !self.context.batch.is_read(slot) {
+                self.pass.found.truncate(start);
+                return Link::Missing;
+            }
             let bytes = self.context.batch.prefix(slot);
             let Some(copy) = FixedPart::of(bytes, 0, layout.frame.size) else { break };
             let view = copy.view();

@@ -1,0 +1,338 @@
+//! Live sampling: ticks that read, judge and emit to a [`Sink`].
+//!
+//! ```text
+//! Session ─ fleet (who is there) ─ clock (when) ─► Target::tick, one process at a time
+//!   glance   each thread's counters; unchanged and blocked: its last sample stands
+//!   look     the others' stacks, all in one batch, and the GIL around them
+//!   glance   counters again: did it stand still meanwhile?
+//!   judge    state, peer, endpoint ─► Sample ─► Sink
+//! ```
+//!
+//! A process that cannot be read never stops the others: it is noted, and tried again
+//! when it may have changed.
+
+mod clock;
+mod error;
+mod judge;
+mod stacks;
+mod target;
+mod thread;
+
+use std::time::Duration;
+
+pub use error::Error;
+
+use crate::model::{Note, Progress, Sample, Session as Facts, Sink};
+use crate::process::{self, Process, cpu_quota, cpus_online, host_name, own_cpu};
+use crate::python;
+use crate::server::{Change, Fleet};
+use crate::units::{Nanos, Pid};
+use clock::Clock;
+use target::{Common, Gone, Target};
+
+/// What to sample, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The processes to begin with.
+    pub roots: Vec<Process>,
+    /// Whether their children are sampled too, as they come and go.
+    pub follow_children: bool,
+    /// Ticks a second, on average.
+    pub rate_hz: f64,
+    /// How long to sample; `None` until stopped or until all targets are gone.
+    pub duration: Option<Duration>,
+    /// How farrier was called, for the recording.
+    pub command: Vec<String>,
+    /// How long to wait for a first interpreter to come up, as when the target was only
+    /// just started.
+    pub patience: Duration,
+}
+
+/// A running recording.
+#[derive(Debug)]
+pub struct Session {
+    options: Options,
+    fleet: Fleet,
+    targets: Vec<Target>,
+    common: Common,
+    clock: Clock,
+    facts: Facts,
+    progress: Progress,
+    /// Calls and bytes of targets that have left.
+    left_costs: (u64, u64),
+    own_cpu_before: Nanos,
+    notes: Vec<Note>,
+    samples: Vec<Sample>,
+}
+
+/// How often the fleet is looked through for processes that came or left.
+const FLEET_INTERVAL: Nanos = Nanos::from_millis(100);
+
+/// How often facts and progress are sent.
+const PROGRESS_INTERVAL: Nanos = Nanos::from_millis(1000);
+
+/// The longest time that one sample stands for: beyond, nobody was watching.
+const LONGEST_WEIGHT: Nanos = Nanos::from_millis(1000);
+
+impl Session {
+    /// Attaches to what is there.
+    ///
+    /// # Errors
+    /// No Python process could be read. If several were tried, the error is of the one
+    /// that came nearest.
+    pub fn attach(options: Options, stop: impl Fn() -> bool) -> Result<Self, Error> {
+        process::raise_descriptor_limit();
+        let clock = Clock::start(options.rate_hz);
+        let facts = Facts {
+            farrier_version: env!("CARGO_PKG_VERSION").to_owned(),
+            start_unix_ns: clock.start_unix_ns(),
+            rate_hz: options.rate_hz,
+            host: host_name(),
+            cpus: cpus_online(),
+            cpu_quota: options.roots.first().and_then(cpu_quota),
+            command: options.command.clone(),
+            target: describe(&options.roots),
+        };
+        let fleet = Fleet::new(options.roots.clone(), options.follow_children);
+        let mut session = Self {
+            options,
+            fleet,
+            targets: Vec::new(),
+            common: Common::default(),
+            clock,
+            facts,
+            progress: Progress::default(),
+            left_costs: (0, 0),
+            own_cpu_before: own_cpu(),
+            notes: Vec::new(),
+            samples: Vec::new(),
+        };
+        session.attach_first(stop)?;
+        Ok(session)
+    }
+
+    /// Tries until there is a first target, or no hope of one.
+    fn attach_first(&mut self, stop: impl Fn() -> bool) -> Result<(), Error> {
+        let deadline = Nanos::from(self.options.patience);
+        loop {
+            let (failure, may_come) = self.follow_fleet();
+            if !self.targets.is_empty() {
+                break;
+            }
+            if stop() || self.fleet.all_gone() {
+                return Err(failure.unwrap_or(Error::Gone { pids: self.root_pids() }));
+            }
+            let now = self.clock.now();
+            if let Some(failure) = failure
+                && (now >= deadline || !may_come)
+            {
+                return Err(failure);
+            }
+            if now >= deadline {
+                return Err(Error::NotPython { pids: self.root_pids() });
+            }
+            self.clock.sleep_until(now.saturating_add(Nanos::from_millis(20)), &stop);
+        }
+        // What was tried in vain meanwhile is no news.
+        self.notes.clear();
+        self.clock = Clock::start(self.options.rate_hz);
+        self.facts.start_unix_ns = self.clock.start_unix_ns();
+        for target in &mut self.targets {
+            target.facts.joined = Nanos::ZERO;
+        }
+        Ok(())
+    }
+
+    fn root_pids(&self) -> Vec<Pid> {
+        self.options.roots.iter().map(Process::pid).collect()
+    }
+
+    /// What is known of the recording before its first tick.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The processes that are being sampled.
+    pub fn pids(&self) -> Vec<Pid> {
+        self.targets.iter().map(|target| target.process().pid()).collect()
+    }
+
+    /// Samples until the duration is over, `stop` says so, or all targets are gone.
+    ///
+    /// # Errors
+    /// The sink's. What was given to it before stays valid.
+    pub fn run(
+        &mut self,
+        sink: &mut dyn Sink,
+        stop: impl Fn() -> bool,
+    ) -> std::io::Result<Progress> {
+        let end = self.options.duration.map(Nanos::from);
+        sink.begin(&self.facts)?;
+        for target in &self.targets {
+            sink.process(&self.common.tables, target.id, &target.facts)?;
+        }
+        let (mut next_fleet, mut next_progress) = (FLEET_INTERVAL, PROGRESS_INTERVAL);
+        loop {
+            let deadline = self.clock.next_deadline();
+            let until = end.map_or(deadline.at, |end| deadline.at.min(end));
+            self.clock.sleep_until(until, &stop);
+            let now = self.clock.now();
+            if stop() || end.is_some_and(|end| now >= end) {
+                break;
+            }
+            self.progress.missed_ticks += deadline.missed;
+            self.progress.ticks += 1;
+            self.tick(deadline.at, sink)?;
+            if now >= next_fleet {
+                next_fleet = now.saturating_add(FLEET_INTERVAL);
+                self.renew_fleet(sink)?;
+                if self.targets.is_empty() && self.fleet.all_gone() {
+                    break;
+                }
+            }
+            if now >= next_progress {
+                next_progress = now.saturating_add(PROGRESS_INTERVAL);
+                self.report(sink)?;
+            }
+        }
+        self.report(sink)?;
+        sink.end(&self.common.tables, &self.progress)?;
+        Ok(self.progress)
+    }
+
+    /// One instant: every target in turn.
+    fn tick(&mut self, due: Nanos, sink: &mut dyn Sink) -> std::io::Result<()> {
+        let period = self.clock.period();
+        let longest = LONGEST_WEIGHT.max(Nanos::from_nanos(period.as_nanos().saturating_mul(10)));
+        let mut index = 0;
+        while let Some(target) = self.targets.get_mut(index) {
+            let at = self.clock.now();
+            let outcome = target.tick(at, period, longest, &mut self.common, &mut self.samples);
+            if !self.samples.is_empty() {
+                let lateness = at.saturating_sub(due);
+                let tick = crate::model::Tick { process: target.id, at, lateness };
+                sink.tick(&self.common.tables, &tick, &self.samples)?;
+            }
+            match outcome {
+                Ok(()) => index += 1,
+                Err(Gone) => self.drop_target(index, sink)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_target(&mut self, index: usize, sink: &mut dyn Sink) -> std::io::Result<()> {
+        let mut target = self.targets.swap_remove(index);
+        target.facts.left = Some(self.clock.now());
+        let (calls, bytes) = target.costs();
+        self.left_costs = (self.left_costs.0 + calls, self.left_costs.1 + bytes);
+        // If it still runs it is another program by now, and will be offered again.
+        self.fleet.refused(target.process().pid(), true);
+        sink.process(&self.common.tables, target.id, &target.facts)
+    }
+
+    /// Lets in who came and lets go who left.
+    fn renew_fleet(&mut self, sink: &mut dyn Sink) -> std::io::Result<()> {
+        let before = self.targets.len();
+        let mut left = Vec::new();
+        self.follow_fleet_with(&mut left);
+        for pid in left {
+            let index = self.targets.iter().position(|target| target.process().pid() == pid);
+            if let Some(index) = index {
+                self.drop_target(index, sink)?;
+            }
+        }
+        for target in self.targets.iter().skip(before.min(self.targets.len())) {
+            sink.process(&self.common.tables, target.id, &target.facts)?;
+        }
+        for note in self.notes.drain(..) {
+            sink.note(&self.common.tables, &note)?;
+        }
+        Ok(())
+    }
+
+    fn follow_fleet(&mut self) -> (Option<Error>, bool) {
+        let mut left = Vec::new();
+        self.follow_fleet_with(&mut left)
+    }
+
+    /// Attaches to new processes. Gives the most telling failure, and whether any of those
+    /// that failed may still come up.
+    fn follow_fleet_with(&mut self, left: &mut Vec<Pid>) -> (Option<Error>, bool) {
+        let now = self.clock.now();
+        let mut nearest: Option<Error> = None;
+        let mut may_come = false;
+        for change in self.fleet.poll(now) {
+            let (process, membership) = match change {
+                Change::Candidate(process, membership) => (process, membership),
+                Change::Left(pid) => {
+                    left.push(pid);
+                    continue;
+                }
+            };
+            let pid = process.pid();
+            let attached = Target::attach(
+                process.clone(),
+                membership.role,
+                membership.server,
+                now,
+                &mut self.common,
+            );
+            match attached {
+                Ok(target) => {
+                    self.fleet.attached(pid);
+                    self.targets.push(target);
+                }
+                Err(error) => {
+                    let retry = matches!(error, python::Error::NotReady | python::Error::NotPython);
+                    may_come |= retry;
+                    self.fleet.refused(pid, retry);
+                    let error = Error::of_process(&process, error);
+                    if error.is_worth_a_note() {
+                        self.notes.push(Note { at: now, text: error.to_string() });
+                    }
+                    if nearest.as_ref().is_none_or(|nearest| error.is_nearer_than(nearest)) {
+                        nearest = Some(error);
+                    }
+                }
+            }
+        }
+        (nearest, may_come)
+    }
+
+    /// Sends what changes slowly.
+    fn report(&mut self, sink: &mut dyn Sink) -> std::io::Result<()> {
+        let (mut calls, mut bytes) = self.left_costs;
+        for target in &mut self.targets {
+            target.update_facts();
+            let costs = target.costs();
+            calls += costs.0;
+            bytes += costs.1;
+            sink.process(&self.common.tables, target.id, &target.facts)?;
+        }
+        self.progress.elapsed = self.clock.now();
+        self.progress.sampler_cpu = own_cpu().saturating_sub(self.own_cpu_before);
+        self.progress.system_calls = calls + self.common.calls;
+        self.progress.bytes_read = bytes;
+        sink.progress(&self.common.tables, &self.progress)
+    }
+
+    /// The tables that all samples of this session refer to.
+    pub const fn tables(&self) -> &crate::model::Tables {
+        &self.common.tables
+    }
+}
+
+/// The targets in words: the first one's command line and PID.
+fn describe(roots: &[Process]) -> String {
+    let Some(first) = roots.first() else { return String::new() };
+    let command = first.command_line().unwrap_or_default().join(" ");
+    let more = match roots.len() {
+        1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    if command.is_empty() {
+        return format!("pid {}{more}", first.pid());
+    }
+    format!("{command} (pid {}){more}", first.pid())
+}

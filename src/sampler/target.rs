@@ -1,0 +1,335 @@
+//! One process being sampled.
+
+use super::judge::{Judge, KnownMarks, Verdict};
+use super::thread::{Glance, Track};
+use crate::endpoint::{Attribution, Shared};
+use crate::model::{
+    Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Role, Sample, State, Tables, TargetProcess,
+    Thread,
+};
+use crate::process::{Images, LiveMemory, Process};
+use crate::python::{self, Runtime};
+use crate::units::{Nanos, Tid};
+
+/// What all targets of a recording share.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub(super) tables: Tables,
+    pub(super) images: Images,
+    pub(super) requests: Shared,
+    marks: KnownMarks,
+    /// System calls made on threads' files so far.
+    pub(super) calls: u64,
+}
+
+/// A process being sampled.
+#[derive(Debug)]
+pub(super) struct Target {
+    process: Process,
+    memory: LiveMemory,
+    runtime: Runtime,
+    pub(super) id: ProcessId,
+    pub(super) facts: ProcessFacts,
+    attribution: Attribution,
+    judge: Judge,
+    /// In the order of the runtime's threads.
+    tracks: Vec<Track>,
+    /// Threads whose stacks this tick reads.
+    wanted: Vec<usize>,
+    /// When the list of threads was last read.
+    listed: Nanos,
+    /// When the process was last ticked.
+    ticked: Option<Nanos>,
+    /// Whether a frame has told the worker class.
+    worker_class_known: bool,
+}
+
+/// The process cannot be sampled any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gone;
+
+/// How often the list of threads is read anew even if nothing seems to have changed:
+/// a thread may leave the interpreter and live on.
+const LIST_INTERVAL: Nanos = Nanos::from_millis(1000);
+
+impl Target {
+    /// Finds the interpreter in a process and its threads.
+    ///
+    /// # Errors
+    /// See [`python::Error`].
+    pub(super) fn attach(
+        process: Process,
+        role: Role,
+        server: Option<&str>,
+        now: Nanos,
+        common: &mut Common,
+    ) -> Result<Self, python::Error> {
+        let images = common.images.of_process(&process)?;
+        let memory = LiveMemory::new(process.clone());
+        let runtime = Runtime::locate(&images, &memory)?;
+        let (pid, start_time) = (process.pid(), process.start_time());
+        let id = common.tables.intern_process(TargetProcess { pid, start_time });
+        let resident = process.resident_bytes().unwrap_or(0);
+        let facts = ProcessFacts {
+            pid,
+            role,
+            server: server.map(str::to_owned),
+            worker_class: None,
+            threads: 0,
+            python: runtime.version().to_string(),
+            free_threaded: false,
+            cpu: Nanos::ZERO,
+            runqueue: Nanos::ZERO,
+            rss_bytes_first: resident,
+            rss_bytes_last: resident,
+            requests: None,
+            joined: now,
+            left: None,
+        };
+        let mut target = Self {
+            process,
+            memory,
+            runtime,
+            id,
+            facts,
+            attribution: Attribution::default(),
+            judge: Judge::default(),
+            tracks: Vec::new(),
+            wanted: Vec::new(),
+            listed: now,
+            ticked: None,
+            worker_class_known: false,
+        };
+        target.follow_threads();
+        Ok(target)
+    }
+
+    /// The process.
+    pub(super) const fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// System calls made and bytes read of its memory.
+    pub(super) const fn costs(&self) -> (u64, u64) {
+        self.runtime.costs()
+    }
+
+    /// Looks at all threads at this instant, into `samples`. `longest` is the longest time
+    /// that one sample may stand for; after a longer gap it stands for one `period`.
+    pub(super) fn tick(
+        &mut self,
+        now: Nanos,
+        period: Nanos,
+        longest: Nanos,
+        common: &mut Common,
+        samples: &mut Vec<Sample>,
+    ) -> Result<(), Gone> {
+        samples.clear();
+        self.wanted.clear();
+        let mut gone = 0;
+        for (index, track) in self.tracks.iter_mut().enumerate() {
+            match track.glance(&mut common.calls) {
+                Glance::Stands => {}
+                Glance::Look => self.wanted.push(index),
+                Glance::Gone => gone += 1,
+            }
+        }
+        if gone == self.tracks.len() {
+            // Not even the main thread: or its Python threads have all been replaced.
+            return self.relist(now);
+        }
+        let mut threads_changed = gone > 0;
+        if !self.wanted.is_empty() {
+            let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
+            threads_changed |= look.map_err(|_| Gone)?.threads_changed;
+            for &index in &self.wanted {
+                self.tracks[index].glance_again(&mut common.calls);
+            }
+        }
+        self.collect(now, period, longest, common, samples);
+        self.name_holders(common, samples);
+        self.ticked = Some(now);
+        if threads_changed || now.saturating_sub(self.listed) >= LIST_INTERVAL {
+            self.relist(now)?;
+        }
+        Ok(())
+    }
+
+    /// A sample of every thread.
+    fn collect(
+        &mut self,
+        now: Nanos,
+        period: Nanos,
+        longest: Nanos,
+        common: &mut Common,
+        samples: &mut Vec<Sample>,
+    ) {
+        let mut wanted = 0;
+        for index in 0..self.tracks.len() {
+            let looked = self.wanted.get(wanted) == Some(&index);
+            let sample = if looked {
+                wanted += 1;
+                self.sample(index, common)
+            } else {
+                // Neither looked at nor standing: it ended in this tick.
+                self.tracks[index].standing
+            };
+            let Some(mut sample) = sample else { continue };
+            let track = &mut self.tracks[index];
+            let since = now.saturating_sub(track.sampled.or(self.ticked).unwrap_or(now));
+            sample.weight = if since == Nanos::ZERO || since > longest { period } else { since };
+            sample.cpu = track.seen.cpu;
+            sample.runqueue = track.seen.runqueue;
+            track.sampled = Some(now);
+            self.facts.cpu += sample.cpu;
+            self.facts.runqueue += sample.runqueue;
+            samples.push(sample);
+        }
+        let threads = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+        self.facts.threads = self.facts.threads.max(threads);
+    }
+
+    /// What the last look found of one thread; weight and counters are left to the caller.
+    fn sample(&mut self, index: usize, common: &mut Common) -> Option<Sample> {
+        let Self { runtime, memory, process, judge, .. } = self;
+        let (thread, track) = (runtime.threads().get(index)?, self.tracks.get_mut(index)?);
+        let mut grade = thread.grade();
+        let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
+        let gil = runtime.gil(thread.gil());
+        let verdict = judge.judge(
+            &track.seen,
+            thread,
+            stack_holds,
+            gil,
+            process,
+            memory,
+            &mut common.marks,
+            &mut common.tables,
+        );
+        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
+        let stack = track.stacks.intern(thread, &mut common.tables);
+        let blocked = !matches!(verdict.state, State::Running | State::Unknown);
+        if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
+            // It went on after its call was read: the stack may be of a later moment.
+            grade = Grade::Functions;
+        }
+        if !self.worker_class_known {
+            self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
+        }
+        let main = self.process.pid().get();
+        let fallback = match track.tid {
+            Some(tid) if tid.get() == main => "MainThread",
+            _ => "thread",
+        };
+        let attributed = self.attribution.attribute(
+            &mut track.request,
+            &mut self.runtime,
+            index,
+            &self.memory,
+            &mut common.tables,
+            &mut common.requests,
+            verdict.state,
+            fallback,
+        );
+        let track = self.tracks.get_mut(index)?;
+        let name = track.request.name().unwrap_or(fallback);
+        let name = common.tables.intern_string(name);
+        let tid = track.tid.unwrap_or(Tid::new(0));
+        let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
+        let Verdict { state, on, evidence } = verdict;
+        let sample = Sample {
+            thread,
+            stack,
+            endpoint: attributed.endpoint,
+            on,
+            request: attributed.request,
+            weight: Nanos::ZERO,
+            cpu: Nanos::ZERO,
+            runqueue: Nanos::ZERO,
+            state,
+            evidence,
+            grade,
+            holds_gil,
+        };
+        let stands = track.seen.stood_still && stack_holds && state != State::Unknown;
+        track.standing = stands.then_some(Sample { evidence: Evidence::Unchanged, ..sample });
+        Some(sample)
+    }
+
+    /// Says of each thread that waits for the GIL who holds it.
+    fn name_holders(&self, common: &mut Common, samples: &mut [Sample]) {
+        let holder = samples.iter().find(|sample| sample.holds_gil).copied();
+        let Some(on) = holder.and_then(|holder| holder_of(&holder, &mut common.tables)) else {
+            return;
+        };
+        for sample in samples.iter_mut().filter(|sample| sample.state == State::GilWait) {
+            sample.on = Some(on);
+        }
+    }
+
+    /// Reads the list of threads anew.
+    fn relist(&mut self, now: Nanos) -> Result<(), Gone> {
+        self.listed = now;
+        match self.runtime.refresh(&self.memory) {
+            Ok(()) => {}
+            // In the middle of a change: the next tick tries again.
+            Err(python::Error::NotReady) if self.process.is_alive() => return Ok(()),
+            Err(_) => return Err(Gone),
+        }
+        if !self.process.is_alive() {
+            return Err(Gone);
+        }
+        self.follow_threads();
+        Ok(())
+    }
+
+    /// Brings the tracks into the order of the runtime's threads; a thread that is still
+    /// the same keeps its own.
+    fn follow_threads(&mut self) {
+        let threads = self.runtime.threads();
+        if threads.len() == self.tracks.len()
+            && threads.iter().zip(&self.tracks).all(|(thread, track)| track.is_of(thread))
+        {
+            return;
+        }
+        let inner = self.process.inner_tids().unwrap_or_default();
+        let mut old = std::mem::take(&mut self.tracks);
+        self.tracks = threads
+            .iter()
+            .map(|thread| match old.iter().position(|track| track.is_of(thread)) {
+                Some(index) => old.swap_remove(index),
+                None => Track::new(thread, &self.process, &inner),
+            })
+            .collect();
+    }
+
+    /// The facts that cost a read, for a report about once a second.
+    pub(super) fn update_facts(&mut self) {
+        if let Ok(resident) = self.process.resident_bytes() {
+            self.facts.rss_bytes_last = resident;
+        }
+    }
+}
+
+/// The topmost function of a thread that holds the GIL, and what it serves.
+fn holder_of(holder: &Sample, tables: &mut Tables) -> Option<OnId> {
+    let leaf = tables.frames_from_leaf(holder.stack?).next()?;
+    let function = tables.frame(leaf).function;
+    Some(tables.intern_on(On::Holder { function, endpoint: holder.endpoint }))
+}
+
+/// Takes the worker class from the file of a frame; whether it is known now.
+fn note_worker_class(
+    facts: &mut ProcessFacts,
+    thread: &python::PythonThread,
+    tables: &Tables,
+) -> bool {
+    let class = thread.frames().iter().find_map(|found| {
+        let function = tables.function(found.function);
+        crate::server::gunicorn::worker_class_of(tables.string(function.file))
+    });
+    if let Some(class) = class {
+        facts.worker_class = Some(class.to_owned());
+    }
+    class.is_some()
+}

@@ -1,0 +1,133 @@
+//! One thread between ticks: its counters, its last sample, what it serves.
+
+use super::stacks::StackCache;
+use crate::endpoint::ThreadRequest;
+use crate::model::Sample;
+use crate::process::{Error, Process, RunFlag, Schedstat, Syscall, ThreadFiles};
+use crate::python::PythonThread;
+use crate::units::{Nanos, RemoteAddress, Tid};
+
+/// A thread that is being sampled.
+///
+/// A tick looks at it in this order, so that what it finds belongs together:
+///
+/// ```text
+/// counters ─ unchanged, and blocked then? ─► the last sample stands
+///    └ changed: system call ─► stack (all threads at once) ─► counters again
+/// ```
+#[derive(Debug)]
+pub(super) struct Track {
+    /// Its thread state's address.
+    pub(super) address: RemoteAddress,
+    stated_tids: [u32; 2],
+    /// Its number, where it could be told.
+    pub(super) tid: Option<Tid>,
+    files: Option<ThreadFiles>,
+    pub(super) request: ThreadRequest,
+    pub(super) stacks: StackCache,
+    counters: Option<Schedstat>,
+    /// When it was last sampled.
+    pub(super) sampled: Option<Nanos>,
+    /// The last sample, if the thread was blocked in it from before the stack was read
+    /// until after: it holds as long as the counters stand still.
+    pub(super) standing: Option<Sample>,
+    pub(super) seen: Seen,
+}
+
+/// What a tick has seen of a thread so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    pub(super) syscall: Option<Syscall>,
+    pub(super) run_flag: Option<RunFlag>,
+    /// What the kernel charged since the last tick.
+    pub(super) cpu: Nanos,
+    pub(super) runqueue: Nanos,
+    /// Whether the thread did not run between the reading of its call and that of its
+    /// stack.
+    pub(super) stood_still: bool,
+}
+
+/// What is to be done about a thread in a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Glance {
+    /// Nothing: it has not run since its last sample, which still holds.
+    Stands,
+    /// Its stack is to be read.
+    Look,
+    /// It has ended.
+    Gone,
+}
+
+impl Track {
+    /// Starts to follow a thread. `inner` maps numbers of the target's own PID
+    /// namespace to ours.
+    pub(super) fn new(thread: &PythonThread, process: &Process, inner: &[(u32, Tid)]) -> Self {
+        let tid = thread.stated_tids().into_iter().find_map(|stated| {
+            inner.iter().find(|&&(number, _)| number == stated).map(|&(_, tid)| tid)
+        });
+        Self {
+            address: thread.address(),
+            stated_tids: thread.stated_tids(),
+            tid,
+            files: tid.and_then(|tid| ThreadFiles::open(process, tid).ok()),
+            request: ThreadRequest::default(),
+            stacks: StackCache::default(),
+            counters: None,
+            sampled: None,
+            standing: None,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Whether this is the thread that it was made for: thread states are freed and their
+    /// memory used again.
+    pub(super) fn is_of(&self, thread: &PythonThread) -> bool {
+        self.address == thread.address() && self.stated_tids == thread.stated_tids()
+    }
+
+    /// The first look of a tick. Adds the system calls it made to `calls`.
+    pub(super) fn glance(&mut self, calls: &mut u64) -> Glance {
+        self.seen = Seen::default();
+        let Some(files) = &self.files else { return Glance::Look };
+        *calls += 1;
+        let counters = match files.schedstat() {
+            Ok(counters) => counters,
+            Err(Error::Gone { .. }) => return Glance::Gone,
+            Err(_) => return Glance::Look,
+        };
+        let before = self.counters.replace(counters);
+        if let Some(before) = before {
+            self.seen.cpu = counters.cpu.saturating_sub(before.cpu);
+            self.seen.runqueue = counters.runqueue.saturating_sub(before.runqueue);
+        }
+        if self.standing.is_some() && before == Some(counters) {
+            return Glance::Stands;
+        }
+        *calls += 1;
+        match files.syscall() {
+            Ok(Syscall::Outside { stack_pointer, program_counter }) => {
+                self.seen.syscall = Some(Syscall::Outside { stack_pointer, program_counter });
+                *calls += 1;
+                self.seen.run_flag = files.run_flag().ok();
+            }
+            Ok(syscall) => self.seen.syscall = Some(syscall),
+            Err(Error::Gone { .. }) => return Glance::Gone,
+            Err(_) => {
+                *calls += 1;
+                self.seen.run_flag = files.run_flag().ok();
+            }
+        }
+        Glance::Look
+    }
+
+    /// The last look of a tick, after the stack was read. A thread that runs cannot
+    /// stand still, and its counters lag, so it is not asked.
+    pub(super) fn glance_again(&mut self, calls: &mut u64) {
+        let Some(files) = &self.files else { return };
+        if matches!(self.seen.syscall, Some(Syscall::Running) | None) {
+            return;
+        }
+        *calls += 1;
+        self.seen.stood_still = files.schedstat().is_ok_and(|now| Some(now) == self.counters);
+    }
+}
