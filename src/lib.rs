@@ -11,5 +11,6 @@
 
 pub mod model;
 pub mod process;
+pub mod server;
 pub mod state;
 pub mod units;
