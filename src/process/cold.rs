@@ -133,9 +133,14 @@ impl Process {
     /// [`Error::Denied`] when we may not see it, [`Error::Gone`] when it has ended or
     /// has no such descriptor.
     pub fn descriptor_target(&self, descriptor: i32) -> Result<PathBuf> {
-        readlinkat(self.directory(), format!("fd/{descriptor}").as_str())
+        self.link(&format!("fd/{descriptor}"))
+    }
+
+    /// Where a link below `/proc/PID` leads to.
+    pub(super) fn link(&self, path: &str) -> Result<PathBuf> {
+        readlinkat(self.directory(), path)
             .map(PathBuf::from)
-            .map_err(|errno| Error::from_errno(self.pid(), "fd", errno))
+            .map_err(|errno| Error::from_errno(self.pid(), path, errno))
     }
 
     /// The descriptors that it has open.

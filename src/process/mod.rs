@@ -25,6 +25,7 @@ mod net_tables;
 mod permission;
 mod program;
 mod snapshot;
+mod sock_diag;
 mod sockets;
 mod tree;
 

@@ -50,7 +50,12 @@ impl Process {
             .rsplit_once(") ")
             .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(28 - 3)?.parse().ok())
             .ok_or_else(|| self.incomplete("stat"))?;
-        Ok(ProgramIdentity { file: self.exe_identity().ok(), stack })
+        match self.exe_identity() {
+            Ok(file) => Ok(ProgramIdentity { file: Some(file), stack }),
+            // It is on its way out and has let go of its memory: no new program.
+            Err(gone @ Error::Gone { .. }) => Err(gone),
+            Err(_) => Ok(ProgramIdentity { file: None, stack }),
+        }
     }
 
     /// The path of the program it runs, as its own root shows it; with ` (deleted)`
@@ -185,5 +190,17 @@ mod tests {
         input.write_all(b"\n").unwrap();
         child.wait().unwrap();
         assert!(matches!(process.program_identity(), Err(Error::Gone { .. })));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_and_is_still_listed_runs_nothing() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let process = Process::open(Pid::new(child.id())).unwrap();
+        while process.is_alive() {
+            std::thread::yield_now();
+        }
+        assert!(process.parent().is_ok(), "a zombie is still listed");
+        assert!(matches!(process.program_identity(), Err(Error::Gone { .. })));
+        child.wait().unwrap();
     }
 }
