@@ -1,4 +1,4 @@
-//! What is read of a process once, or seldom: its threads, mappings, command line.
+//! What is read of a process once, or seldom: its threads, mappings, descriptors.
 //!
 //! The kernel's text formats are described in `Documentation/filesystems/proc.rst`.
 
@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, readlinkat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::fcntl::{OFlag, readlinkat};
+use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::{Error, Process, Result};
@@ -51,15 +51,6 @@ impl Mapping {
     }
 }
 
-/// Which file something is, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct FileIdentity {
-    /// The device it is on.
-    pub device: u64,
-    /// Its number there.
-    pub inode: u64,
-}
-
 impl Process {
     /// Its threads.
     ///
@@ -99,15 +90,6 @@ impl Process {
         Ok(text.split(|&byte| byte == b'\n').filter_map(parse_mapping).collect())
     }
 
-    /// Its command line; empty for a kernel thread or a zombie. A process that wrote
-    /// itself a title has it as the only element.
-    ///
-    /// # Errors
-    /// [`Error::Gone`] when it has ended.
-    pub fn command_line(&self) -> Result<Vec<String>> {
-        Ok(parse_command_line(&self.read_bytes("cmdline")?))
-    }
-
     /// The name that the kernel keeps for a thread: at the most 15 bytes.
     ///
     /// # Errors
@@ -144,33 +126,6 @@ impl Process {
             .ok_or_else(|| self.incomplete("stat"))
     }
 
-    /// Which program it runs: another one after an `exec`.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] when we may not see it, [`Error::Gone`] when it has ended.
-    pub fn exe_identity(&self) -> Result<FileIdentity> {
-        let stat = fstatat(self.directory(), "exe", AtFlags::empty())
-            .map_err(|errno| Error::from_errno(self.pid(), "exe", errno))?;
-        Ok(FileIdentity { device: stat.st_dev, inode: stat.st_ino })
-    }
-
-    /// The path of the program it runs, as its own root shows it; with ` (deleted)`
-    /// at its end if the name is gone.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] when we may not see it, [`Error::Gone`] when it has ended.
-    pub fn exe_path(&self) -> Result<PathBuf> {
-        self.by_remoteprocess("exe", remoteprocess::Process::exe)
-    }
-
-    /// Its working directory, as its own root shows it.
-    ///
-    /// # Errors
-    /// [`Error::Denied`] when we may not see it, [`Error::Gone`] when it has ended.
-    pub fn working_directory(&self) -> Result<PathBuf> {
-        self.by_remoteprocess("cwd", remoteprocess::Process::cwd)
-    }
-
     /// What one of its descriptors refers to: a path, or words such as
     /// `socket:[4711]`.
     ///
@@ -178,9 +133,14 @@ impl Process {
     /// [`Error::Denied`] when we may not see it, [`Error::Gone`] when it has ended or
     /// has no such descriptor.
     pub fn descriptor_target(&self, descriptor: i32) -> Result<PathBuf> {
-        readlinkat(self.directory(), format!("fd/{descriptor}").as_str())
+        self.link(&format!("fd/{descriptor}"))
+    }
+
+    /// Where a link below `/proc/PID` leads to.
+    pub(super) fn link(&self, path: &str) -> Result<PathBuf> {
+        readlinkat(self.directory(), path)
             .map(PathBuf::from)
-            .map_err(|errno| Error::from_errno(self.pid(), "fd", errno))
+            .map_err(|errno| Error::from_errno(self.pid(), path, errno))
     }
 
     /// The descriptors that it has open.
@@ -206,28 +166,7 @@ impl Process {
         Ok(numbers)
     }
 
-    /// Asks remoteprocess, which knows a PID only, and takes its answer if the process
-    /// is still ours afterwards.
-    fn by_remoteprocess(
-        &self,
-        what: &str,
-        ask: impl Fn(&remoteprocess::Process) -> std::result::Result<String, remoteprocess::Error>,
-    ) -> Result<PathBuf> {
-        let pid = self.pid();
-        let raw = i32::try_from(pid.get()).map_err(|_| Error::Gone { pid })?;
-        let failed = |error| match error {
-            remoteprocess::Error::IOError(error) => Error::from_io(pid, what, &error),
-            other => Error::Io { pid, what: what.to_owned(), message: other.to_string() },
-        };
-        let answer = remoteprocess::Process::new(raw).and_then(|process| ask(&process));
-        match answer {
-            Ok(_) if !self.is_alive() => Err(Error::Gone { pid }),
-            Ok(answer) => Ok(answer.into()),
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    fn incomplete(&self, what: &str) -> Error {
+    pub(super) fn incomplete(&self, what: &str) -> Error {
         Error::Incomplete { pid: self.pid(), what: what.to_owned() }
     }
 }
@@ -241,18 +180,6 @@ pub(super) fn status_field<'s>(status: &'s str, name: &str) -> Option<&'s str> {
 fn ns_pids(status: &str) -> impl Iterator<Item = u32> + '_ {
     let numbers = status_field(status, "NSpid").unwrap_or_default();
     numbers.split_ascii_whitespace().filter_map(|number| number.parse().ok())
-}
-
-fn parse_command_line(bytes: &[u8]) -> Vec<String> {
-    // A title leaves the rest of the old arguments' room filled with zeros.
-    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last.saturating_add(1));
-    match bytes.get(..end) {
-        None | Some([]) => Vec::new(),
-        Some(used) => used
-            .split(|&byte| byte == 0)
-            .map(|argument| String::from_utf8_lossy(argument).into_owned())
-            .collect(),
-    }
 }
 
 /// `START-END PERMS OFFSET MAJOR:MINOR INODE      PATH`, all but the inode in hex.
@@ -344,20 +271,6 @@ mod tests {
         let exe = std::env::current_exe().unwrap();
         assert_eq!(code.path.as_deref(), Some(exe.as_path()));
         assert_eq!(code.inode, own().exe_identity().unwrap().inode);
-        assert_eq!(own().exe_path().unwrap(), exe);
-        assert_eq!(own().working_directory().unwrap(), std::env::current_dir().unwrap());
-    }
-
-    #[test]
-    fn a_command_line_keeps_empty_arguments_and_a_title_loses_its_padding() {
-        let parsed = |bytes: &[u8]| parse_command_line(bytes);
-        assert_eq!(parsed(b"sh\0-c\0\0x y\0"), ["sh", "-c", "", "x y"]);
-        assert_eq!(parsed(b"gunicorn: master [app:app]\0\0\0\0\0"), ["gunicorn: master [app:app]"]);
-        assert_eq!(parsed(b"a\xff\0"), ["a\u{fffd}"]);
-        assert!(parsed(b"").is_empty());
-        assert!(parsed(b"\0\0").is_empty());
-        let given: Vec<_> = std::env::args().collect();
-        assert_eq!(own().command_line().unwrap(), given);
     }
 
     #[test]

@@ -25,7 +25,9 @@ mod machine;
 mod memory;
 mod net_tables;
 mod permission;
+mod program;
 mod snapshot;
+mod sock_diag;
 mod sockets;
 mod tree;
 
@@ -39,13 +41,14 @@ use nix::sys::stat::Mode;
 
 pub use batch::{Batch, Slot};
 pub use cgroup::cpu_quota;
-pub use cold::{FileIdentity, Mapping};
+pub use cold::Mapping;
 pub use error::{Error, Result};
 pub use hot::{Call, RunFlag, Schedstat, Syscall, ThreadFiles, own_cpu, raise_descriptor_limit};
 pub use image::{Image, Images};
 pub use machine::{cpus_online, host_name};
 pub use memory::{LiveMemory, ReadMemory};
 pub use permission::{Advice, explain};
+pub use program::{FileIdentity, ProgramIdentity};
 pub use snapshot::SnapshotMemory;
 pub use sockets::{Descriptor, Descriptors, PathId, Watched};
 pub use tree::{children, descendants, find_by_command_line};

@@ -1,4 +1,5 @@
-//! The kernel's lists of sockets: `/proc/PID/net/{tcp,tcp6,udp,udp6,unix}`.
+//! The kernel's lists of sockets: by netlink where the process shares our network
+//! namespace, else from `/proc/PID/net/{tcp,tcp6,udp,udp6,unix}`.
 //!
 //! The formats are those of `net/ipv4/tcp_ipv4.c` (`get_tcp4_sock`),
 //! `net/ipv6/tcp_ipv6.c`, `net/ipv4/udp.c` and `net/unix/af_unix.c`
@@ -9,13 +10,25 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::{Process, sock_diag};
+use crate::units::Pid;
+
 /// One socket of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Socket {
     Listening,
-    Tcp { local: SocketAddr, peer: SocketAddr },
-    Udp { peer: Option<SocketAddr> },
-    Unix { path: Option<String> },
+    Tcp {
+        local: SocketAddr,
+        peer: SocketAddr,
+    },
+    Udp {
+        peer: Option<SocketAddr>,
+    },
+    Unix {
+        path: Option<String>,
+        /// Whether the path is its own, so that it may have been accepted there.
+        accepting: bool,
+    },
 }
 
 /// Those sockets of the tables that a process has.
@@ -31,14 +44,34 @@ pub(super) struct NetTables {
 type Parse = fn(&mut NetTables, &[u8], &FxHashSet<u64>);
 
 impl NetTables {
-    /// Every table, below `/proc/PID`.
-    pub(super) const FILES: [(&'static str, Parse); 5] = [
-        ("net/tcp", Self::add_tcp),
-        ("net/tcp6", Self::add_tcp),
-        ("net/udp", Self::add_udp),
-        ("net/udp6", Self::add_udp),
-        ("net/unix", Self::add_unix),
-    ];
+    /// The sockets of a process with these inodes.
+    pub(super) fn read(process: &Process, own: &FxHashSet<u64>) -> Self {
+        let mut tables = Self::default();
+        let namespace = |process: &Process| process.link("ns/net").ok();
+        let is_ours = Process::open(Pid::new(std::process::id()))
+            .is_ok_and(|us| namespace(&us).is_some_and(|ours| namespace(process) == Some(ours)));
+        if !is_ours || sock_diag::add_tcp(&mut tables, own).is_err() {
+            tables.read_files(
+                process,
+                own,
+                &[("net/tcp", Self::add_tcp), ("net/tcp6", Self::add_tcp)],
+            );
+        }
+        if !is_ours || sock_diag::add_unix(&mut tables, own).is_err() {
+            tables.read_files(process, own, &[("net/unix", Self::add_unix)]);
+        }
+        tables.read_files(process, own, &[("net/udp", Self::add_udp), ("net/udp6", Self::add_udp)]);
+        tables
+    }
+
+    fn read_files(&mut self, process: &Process, own: &FxHashSet<u64>, files: &[(&str, Parse)]) {
+        for (file, parse) in files {
+            // A kernel without IPv6, say, lacks some of them.
+            if let Ok(text) = process.read_bytes(file) {
+                parse(self, &text, own);
+            }
+        }
+    }
 
     /// `SL: LOCAL REMOTE STATE TX:RX TR:WHEN RETRANSMITS UID TIMEOUT INODE …`
     fn add_tcp(&mut self, text: &[u8], own: &FxHashSet<u64>) {
@@ -75,7 +108,7 @@ impl NetTables {
                 self.listening_paths.extend(path);
                 self.sockets.insert(row.inode, Socket::Listening);
             } else {
-                self.sockets.insert(row.inode, Socket::Unix { path });
+                self.sockets.insert(row.inode, Socket::Unix { accepting: path.is_some(), path });
             }
         }
     }
@@ -189,10 +222,10 @@ mod tests {
         let peer = Some("127.0.0.1:53".parse().unwrap());
         assert_eq!(tables.sockets[&27800], Socket::Udp { peer });
         assert_eq!(tables.sockets[&27801], Socket::Listening);
-        assert_eq!(tables.sockets[&27802], Socket::Unix { path: None });
+        assert_eq!(tables.sockets[&27802], Socket::Unix { path: None, accepting: false });
         let path = "/run/app sock.sock".to_owned();
         assert!(tables.listening_paths.contains(&path));
-        assert_eq!(tables.sockets[&27803], Socket::Unix { path: Some(path) });
+        assert_eq!(tables.sockets[&27803], Socket::Unix { path: Some(path), accepting: true });
         assert_eq!(tables.sockets[&27804], Socket::Listening);
         assert!(tables.listening_paths.contains("@farrier abstract"));
         assert_eq!(tables.listening_paths.len(), 2);

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! fd 7 ─readlink─► socket:[27794] ─cache─► Tcp { local, peer, accepted }
-//!                        └ new: read /proc/PID/net/{tcp,tcp6,udp,udp6,unix} again,
-//!                          of the target's own network namespace, but not often
+//!                        └ new: read the lists of sockets again, of the target's
+//!                          own network namespace, but not often
 //! ```
 //!
 //! A descriptor number is used again and again and an inode number is not, so the
@@ -40,8 +40,8 @@ pub enum Descriptor {
     Listening,
     /// A unix socket.
     Unix {
-        /// The path it is bound to. A connection has one only at the end that
-        /// accepted it; whom the other end leads to, `/proc` does not say.
+        /// The path that its connection was made to, if it has one and the kernel
+        /// says it; for the end that made it, only in our own network namespace.
         path: Option<PathId>,
         /// Whether it came in on a path that this process listens on.
         accepted: bool,
@@ -198,13 +198,7 @@ impl Descriptors {
                 }
             })
             .collect();
-        let mut tables = NetTables::default();
-        for (file, parse) in NetTables::FILES {
-            // A kernel without IPv6, say, lacks some of them.
-            if let Ok(text) = process.read_bytes(file) {
-                parse(&mut tables, &text, &own);
-            }
-        }
+        let tables = NetTables::read(process, &own);
         self.sockets.clear();
         for (inode, socket) in &tables.sockets {
             let descriptor = match socket {
@@ -215,11 +209,10 @@ impl Descriptors {
                     accepted: tables.listening_ports.contains(&local.port()),
                 },
                 Socket::Udp { peer } => Descriptor::Udp { peer: *peer },
-                Socket::Unix { path } => Descriptor::Unix {
+                Socket::Unix { path, accepting } => Descriptor::Unix {
                     path: path.as_deref().map(|path| self.intern(path)),
-                    accepted: path
-                        .as_ref()
-                        .is_some_and(|path| tables.listening_paths.contains(path)),
+                    accepted: *accepting
+                        && path.as_ref().is_some_and(|path| tables.listening_paths.contains(path)),
                 },
             };
             self.sockets.insert(*inode, descriptor);
@@ -337,14 +330,15 @@ mod tests {
         assert_eq!(of(&client), Descriptor::Tcp { local: peer, peer: address, accepted: false });
         assert_eq!(of(&server), Descriptor::Tcp { local: address, peer, accepted: true });
         assert_eq!(of(&unix_listener), Descriptor::Listening);
-        assert_eq!(of(&unix_client), Descriptor::Unix { path: None, accepted: false });
         assert_eq!(of(&udp), Descriptor::Udp { peer: Some("127.0.0.1:53".parse().unwrap()) });
         assert_eq!(of(&reader), Descriptor::Pipe);
         let (accepted, stored) = (of(&unix_server), of(&file));
+        let made = of(&unix_client);
         let Descriptor::Unix { path: Some(path), accepted: true } = accepted else {
             panic!("{accepted:?}")
         };
         assert_eq!(known.path(path), bound.to_str().unwrap());
+        assert_eq!(made, Descriptor::Unix { path: Some(path), accepted: false });
         let Descriptor::File(path) = stored else { panic!("{stored:?}") };
         assert_eq!(known.path(path), file.path().to_str().unwrap());
         assert_eq!(known.resolve(&process, 1 << 20), Descriptor::Other);
