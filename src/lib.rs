@@ -12,4 +12,5 @@
 pub mod model;
 pub mod process;
 pub mod profile;
+pub mod recording;
 pub mod units;
