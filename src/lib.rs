@@ -9,6 +9,7 @@
 //!                                                                 └─► analysis ─► report
 //! ```
 
+pub mod analysis;
 pub mod model;
 pub mod process;
 pub mod profile;

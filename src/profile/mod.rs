@@ -8,6 +8,8 @@
 //! with the number of distinct stacks and not with time.
 
 mod builder;
+#[cfg(test)]
+pub(crate) mod handmade;
 mod requests;
 mod select;
 

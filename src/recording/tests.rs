@@ -228,7 +228,7 @@ fn a_recording_gives_back_every_call_and_every_table() {
 
 #[test]
 fn a_file_cut_anywhere_gives_what_is_whole_and_says_so() {
-    let (calls, file, _) = recorded(99, 40);
+    let (calls, file, _) = recorded(99, 20);
     let mut kept = Vec::new();
     for length in 0..file.len() {
         let (again, outcome) = replayed(&file[..length]);
@@ -250,7 +250,7 @@ fn a_file_cut_anywhere_gives_what_is_whole_and_says_so() {
 
 #[test]
 fn a_flipped_bit_is_noticed_wherever_it_is() {
-    let (calls, file, _) = recorded(5, 30);
+    let (calls, file, _) = recorded(5, 12);
     for position in MAGIC.len() + 4..file.len() {
         let mut damaged = file.clone();
         damaged[position] ^= 1 << (position % 8);
