@@ -14,4 +14,5 @@ pub mod model;
 pub mod process;
 pub mod profile;
 pub mod recording;
+pub mod report;
 pub mod units;
