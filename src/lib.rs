@@ -10,6 +10,7 @@
 //! ```
 
 pub mod analysis;
+pub mod cli;
 pub mod model;
 pub mod process;
 pub mod profile;

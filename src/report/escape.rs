@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// The text with every character made visible that would otherwise act: controls
 /// and terminal escapes, line breaks, characters that turn the direction of text,
 /// and those that XML does not allow.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, acts)
 }
 

@@ -12,13 +12,14 @@ mod folded;
 mod format;
 mod frames;
 mod json;
-mod numbers;
+pub(crate) mod numbers;
 mod table;
 mod text;
 mod tree;
 
 use std::io::{self, Write};
 
+pub(crate) use escape::visible;
 pub use flamegraph::FlameGraph;
 pub use folded::Folded;
 pub use format::{Format, UnknownFormat};

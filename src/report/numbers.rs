@@ -2,7 +2,7 @@
 
 /// A duration from seconds, in at most seven characters up to a hundred days:
 /// `0.4 ms`, `34 ms`, `0.3 s`, `14.2 s`, `12m 05s`, `3h 12m`.
-pub(super) fn seconds(seconds: f64) -> String {
+pub(crate) fn seconds(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     if seconds <= 0.0 {
         "0 s".into()
@@ -20,13 +20,13 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// A share from 0 to 1 with one decimal: `45.5%`.
-pub(super) fn share(share: f64) -> String {
+pub(crate) fn share(share: f64) -> String {
     if share > 0.0 && share < 0.0005 { "<0.1%".into() } else { format!("{:.1}%", share * 100.0) }
 }
 
 /// A share in four characters: `46%`, `<1%`, and `.` for none at all, so that a
 /// table of them can be read by its gaps.
-pub(super) fn short_share(share: f64) -> String {
+pub(crate) fn short_share(share: f64) -> String {
     if share <= 0.0 {
         ".".into()
     } else if share < 0.005 {
@@ -37,7 +37,7 @@ pub(super) fn short_share(share: f64) -> String {
 }
 
 /// A count with its thousands apart: `12,345`.
-pub(super) fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut apart = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
@@ -50,15 +50,19 @@ pub(super) fn count(count: u64) -> String {
 }
 
 /// A rate or another number that is mostly whole: `100`, `12.5`.
-pub(super) fn plain(number: f64) -> String {
+pub(crate) fn plain(number: f64) -> String {
     let tenths = (number * 10.0).round() / 10.0;
     format!("{tenths}")
 }
 
-/// So many of something: `1 worker`, `2 workers`.
-pub(super) fn of(number: usize, what: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
-    format!("{} {what}{ending}", count(number as u64))
+/// So many of something: `1 worker`, `2 workers`, `3 processes`.
+pub(crate) fn of(number: u64, what: &str) -> String {
+    let ending = match number {
+        1 => "",
+        _ if what.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {what}{ending}", count(number))
 }
 
 #[cfg(test)]
@@ -76,6 +80,8 @@ mod tests {
         assert_eq!([0.0, 0.001, 0.455, 1.0].map(short_share), [".", "<1%", "46%", "100%"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([100.0, 12.54].map(plain), ["100", "12.5"]);
-        assert_eq!((of(1, "worker"), of(2, "worker")), ("1 worker".into(), "2 workers".into()));
+        assert_eq!(of(1, "worker"), "1 worker");
+        assert_eq!(of(2000, "worker"), "2,000 workers");
+        assert_eq!(of(2, "process"), "2 processes");
     }
 }

@@ -96,7 +96,7 @@ impl Page<'_> {
         self.lines.push(String::new());
         self.lines.extend(table.lines(self.text.width, self.text.colour));
         if left_out > 0 {
-            let more = format!("and {}", numbers::of(left_out, &format!("more {what}")));
+            let more = format!("and {}", numbers::of(left_out as u64, &format!("more {what}")));
             self.lines.push(paint(&more, DIM, self.text.colour));
         }
     }
@@ -203,7 +203,7 @@ impl Page<'_> {
         let cpu = if duration > 0.0 { sampling.sampler_cpu_s / duration } else { 0.0 };
         let text = format!(
             "{}, {} missed; farrier itself used {} of one CPU",
-            numbers::of(sampling.ticks as usize, "tick"),
+            numbers::of(sampling.ticks, "tick"),
             numbers::count(sampling.missed_ticks),
             numbers::share(cpu),
         );
@@ -250,14 +250,13 @@ fn function_text(time: &FunctionTime, files: &Files<'_>) -> String {
 
 /// The processes in a line: `1 arbiter and 2 workers (gunicorn gthread), Python 3.11.7`.
 fn processes(summary: &Summary) -> String {
-    let count = |role| summary.processes.iter().filter(|row| row.role == role).count();
+    let count = |role| summary.processes.iter().filter(|row| row.role == role).count() as u64;
     let mut kinds = Vec::new();
-    for (role, word) in [(Role::Arbiter, "arbiter"), (Role::Worker, "worker"), (Role::Other, "")] {
-        match (count(role), word) {
-            (0, _) => {}
-            (1, "") => kinds.push("1 process".to_owned()),
-            (number, "") => kinds.push(format!("{} processes", numbers::count(number as u64))),
-            (number, word) => kinds.push(numbers::of(number, word)),
+    let words = [(Role::Arbiter, "arbiter"), (Role::Worker, "worker"), (Role::Other, "process")];
+    for (role, word) in words {
+        let count = count(role);
+        if count > 0 {
+            kinds.push(numbers::of(count, word));
         }
     }
     let mut text = kinds.join(" and ");
