@@ -81,7 +81,8 @@ struct OutputArgs {
     /// Write to this file; its ending says the format. `-` is standard output. May be repeated
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
-    /// Write in this format, whatever the file's ending: one for all files, or one for each
+    /// Write in this format (flamegraph, folded, json, text), whatever the file's ending: one for
+    /// all files, or one for each. `raw` is another name for folded
     #[arg(short, long, value_name = "FORMAT")]
     format: Vec<String>,
 }
@@ -123,7 +124,7 @@ pub struct ReportArgs {
     /// Only endpoints like this: `GET /users/*`, `/users/*`. May be repeated
     #[arg(long, value_name = "PATTERN")]
     endpoint: Vec<String>,
-    /// Only threads in this state: `running`, `io`, `lock`… May be repeated
+    /// Only threads in this state, such as `running`, `io` or `lock`. May be repeated
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state)]
     state: Vec<State>,
     /// Only this process. May be repeated
