@@ -9,10 +9,15 @@
 //!                                                                 └─► analysis ─► report
 //! ```
 
+pub mod analysis;
+pub mod cli;
 pub mod endpoint;
 pub mod model;
 pub mod process;
+pub mod profile;
 pub mod python;
+pub mod recording;
+pub mod report;
 pub mod sampler;
 pub mod server;
 pub mod state;

@@ -1,3 +1,5 @@
 //! The `farrier` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    farrier::cli::main()
+}

@@ -50,6 +50,11 @@ impl State {
             Self::Unknown => "unknown",
         }
     }
+
+    /// The state that this word names.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
 }
 
 /// What a state was told from, best first. Counted and printed, so that a reader
@@ -74,6 +79,17 @@ impl Evidence {
     /// All kinds, best first.
     pub const ALL: [Self; 5] =
         [Self::Syscall, Self::Unchanged, Self::SyscallAndFrame, Self::RunFlag, Self::None];
+
+    /// The word used in print and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syscall => "syscall",
+            Self::Unchanged => "unchanged",
+            Self::SyscallAndFrame => "syscall_and_frame",
+            Self::RunFlag => "run_flag",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What a waiting thread waited on.

@@ -1,0 +1,210 @@
+//! Working out a summary.
+
+use super::gil::gil;
+use super::shares::{Shares, by_own_time, by_seconds, share};
+use super::summary::{
+    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, NoteRow, ProcessRow, Recorded,
+    Sampling, StateSeconds, Summary,
+};
+use super::totals::{FunctionTotal, FunctionTotals};
+use super::waits::Waits;
+use crate::model::{Grade, ProcessFacts, ProcessId, Tables};
+use crate::profile::Profile;
+use crate::units::Nanos;
+
+impl Summary {
+    /// Works out all that a profile says.
+    pub fn of(profile: &Profile) -> Self {
+        let tables = profile.tables();
+        let mut states = StateSeconds::default();
+        for cell in profile.cells() {
+            states.add(cell.key.state, cell.weight);
+        }
+        let shares = Shares(states.busy());
+        let totals = FunctionTotals::of(profile);
+        let waits = Waits::of(profile);
+        let mut functions: Vec<_> = totals
+            .all
+            .iter()
+            .map(|total| FunctionRow {
+                time: function_time(tables, total),
+                self_share: shares.of(total.own),
+                total_share: shares.of(total.total),
+            })
+            .collect();
+        functions.sort_by(|one, other| by_own_time(&one.time, &other.time));
+        let note = |note: &crate::model::Note| NoteRow {
+            at_s: note.at.as_secs_f64(),
+            text: note.text.clone(),
+        };
+        Self {
+            schema: "farrier/summary/1",
+            farrier_version: profile.session().farrier_version.clone(),
+            recorded: recorded(profile),
+            processes: processes(profile),
+            sampling: sampling(profile),
+            endpoints: endpoints(profile, &shares, &totals, &waits),
+            functions,
+            states,
+            gil: gil(profile, &shares),
+            waits: waits.all(tables, &shares),
+            listen: Vec::new(),
+            notes: profile.notes().iter().map(note).collect(),
+        }
+    }
+}
+
+fn recorded(profile: &Profile) -> Recorded {
+    let session = profile.session().clone();
+    // Any 64-bit number of nanoseconds is a time that can be written.
+    let start = jiff::Timestamp::from_nanosecond(i128::from(session.start_unix_ns));
+    Recorded {
+        start: start.unwrap_or_default().to_string(),
+        duration_s: profile.progress().elapsed.as_secs_f64(),
+        rate_hz: session.rate_hz,
+        host: session.host,
+        cpus: session.cpus,
+        cpu_quota: session.cpu_quota,
+        command: session.command,
+        target: session.target,
+        complete: profile.is_complete(),
+    }
+}
+
+fn processes(profile: &Profile) -> Vec<ProcessRow> {
+    let tables = profile.tables();
+    let mut states = vec![StateSeconds::default(); tables.processes().len()];
+    for cell in profile.cells() {
+        let process = tables.thread(cell.key.thread).process;
+        states[process.index()].add(cell.key.state, cell.weight);
+    }
+    let row = |(id, facts): &(ProcessId, ProcessFacts)| {
+        let states = &states[id.index()];
+        let all = states.all();
+        let facts = facts.clone();
+        ProcessRow {
+            pid: facts.pid.get(),
+            role: facts.role,
+            server: facts.server,
+            worker_class: facts.worker_class,
+            threads: facts.threads,
+            python: facts.python,
+            free_threaded: facts.free_threaded,
+            requests: facts.requests,
+            busy_share: (all > Nanos::ZERO).then(|| share(states.busy(), all)),
+            cpu_s: facts.cpu.as_secs_f64(),
+            runqueue_s: facts.runqueue.as_secs_f64(),
+            rss_bytes_first: facts.rss_bytes_first,
+            rss_bytes_last: facts.rss_bytes_last,
+            exited: facts.left.is_some(),
+        }
+    };
+    profile.processes().iter().map(row).collect()
+}
+
+fn sampling(profile: &Profile) -> Sampling {
+    let mut grades = [0; Grade::ALL.len()];
+    let mut evidence = EvidenceCounts::default();
+    for cell in profile.cells() {
+        grades[cell.key.grade as usize] += cell.samples;
+        evidence.add(cell.key.evidence, cell.samples);
+    }
+    let progress = profile.progress();
+    let [exact, functions, partial, lost] = grades;
+    Sampling {
+        ticks: progress.ticks,
+        missed_ticks: progress.missed_ticks,
+        samples: grades.iter().sum(),
+        exact,
+        functions,
+        partial,
+        lost,
+        evidence,
+        sampler_cpu_s: progress.sampler_cpu.as_secs_f64(),
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct EndpointSum {
+    states: StateSeconds,
+    cpu: Nanos,
+    gil_held: Nanos,
+    requests: u64,
+    seen: bool,
+}
+
+fn endpoints(
+    profile: &Profile,
+    shares: &Shares,
+    totals: &FunctionTotals,
+    waits: &Waits,
+) -> Vec<EndpointRow> {
+    let tables = profile.tables();
+    let mut sums = vec![EndpointSum::default(); tables.endpoints().len()];
+    for cell in profile.cells() {
+        let sum = &mut sums[cell.key.endpoint.index()];
+        sum.seen = true;
+        sum.states.add(cell.key.state, cell.weight);
+        sum.cpu += cell.cpu;
+        if cell.key.holds_gil {
+            sum.gil_held += cell.weight;
+        }
+    }
+    for seen in profile.requests() {
+        let sum = &mut sums[seen.endpoint.index()];
+        sum.requests += seen.count;
+        sum.seen = true;
+    }
+    let mut functions = vec![Vec::new(); sums.len()];
+    for (endpoint, totals) in &totals.by_endpoint {
+        let rows = &mut functions[endpoint.index()];
+        rows.extend(totals.iter().map(|total| function_time(tables, total)));
+        rows.sort_by(by_own_time);
+    }
+    let mut waits_of = waits.by_endpoint(tables);
+    let mut waits = vec![Vec::new(); sums.len()];
+    for (endpoint, rows) in waits_of.drain() {
+        waits[endpoint.index()] = rows;
+    }
+    let text = |id: Option<_>| id.map(|id| tables.string(id).to_owned());
+    let mut rows: Vec<_> = tables
+        .endpoints()
+        .iter()
+        .zip(&sums)
+        .zip(functions)
+        .zip(waits)
+        .filter(|(((_, sum), _), _)| sum.seen)
+        .map(|(((endpoint, sum), functions), waits)| EndpointRow {
+            endpoint: tables.string(endpoint.label).to_owned(),
+            method: text(endpoint.method),
+            route: text(endpoint.route),
+            framework: endpoint.framework.name(),
+            handler: text(endpoint.handler),
+            seconds: sum.states.busy().as_secs_f64(),
+            share: shares.of(sum.states.busy()),
+            cpu_s: sum.cpu.as_secs_f64(),
+            gil_held_s: sum.gil_held.as_secs_f64(),
+            requests_seen: sum.requests,
+            requests_est: None,
+            states: sum.states,
+            waits,
+            latency_ms: None,
+            functions,
+        })
+        .collect();
+    rows.sort_by(|one, other| {
+        by_seconds(one.seconds, other.seconds).then_with(|| one.endpoint.cmp(&other.endpoint))
+    });
+    rows
+}
+
+fn function_time(tables: &Tables, total: &FunctionTotal) -> FunctionTime {
+    let function = tables.function(total.function);
+    FunctionTime {
+        function: tables.string(function.name).to_owned(),
+        file: Some(tables.string(function.file).to_owned()).filter(|file| !file.is_empty()),
+        line: Some(function.first_line).filter(|&line| line > 0),
+        self_s: total.own.as_secs_f64(),
+        total_s: total.total.as_secs_f64(),
+    }
+}

@@ -1,0 +1,99 @@
+//! Who held the GIL, and who waited for it.
+
+use rustc_hash::FxHashMap;
+
+use super::shares::{Shares, by_seconds, share};
+use super::summary::{Gil, GilHolder, GilProcess};
+use crate::model::{EndpointId, FunctionId, On, ProcessId, State};
+use crate::profile::Profile;
+use crate::units::Nanos;
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Held {
+    held: Nanos,
+    waited: Nanos,
+    busy: Nanos,
+}
+
+/// The GIL's part in a profile; `None` where no process has one.
+pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
+    let with_gil: Vec<_> =
+        profile.processes().iter().filter(|(_, facts)| !facts.free_threaded).collect();
+    if with_gil.is_empty() {
+        return None;
+    }
+    let tables = profile.tables();
+    let mut by_process: FxHashMap<ProcessId, Held> = FxHashMap::default();
+    for cell in profile.cells() {
+        let process = by_process.entry(tables.thread(cell.key.thread).process).or_default();
+        if cell.key.holds_gil {
+            process.held += cell.weight;
+        }
+        match cell.key.state {
+            State::Idle => continue,
+            State::GilWait => process.waited += cell.weight,
+            _ => {}
+        }
+        process.busy += cell.weight;
+    }
+    let (mut held, mut waited, mut observed) = (Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
+    let rows = with_gil
+        .into_iter()
+        .map(|(id, facts)| {
+            let there = profile.observed(facts);
+            let process = by_process.get(id).copied().unwrap_or_default();
+            held += process.held;
+            waited += process.waited;
+            observed += there;
+            GilProcess {
+                pid: facts.pid.get(),
+                held_share: share(process.held, there),
+                wait_share: share(process.waited, process.busy),
+                switches_per_s: None,
+            }
+        })
+        .collect();
+    Some(Gil {
+        held_share: share(held, observed),
+        wait_share: shares.of(waited),
+        by_process: rows,
+        holders: holders(profile),
+    })
+}
+
+/// Functions that held the GIL, by what they did to others and then by how long.
+fn holders(profile: &Profile) -> Vec<GilHolder> {
+    let tables = profile.tables();
+    let mut sums: FxHashMap<(EndpointId, FunctionId), (Nanos, Nanos)> = FxHashMap::default();
+    for cell in profile.cells() {
+        if let (true, Some(stack)) = (cell.key.holds_gil, cell.key.stack) {
+            let function = tables.frame(tables.stack(stack).frame).function;
+            sums.entry((cell.key.endpoint, function)).or_default().0 += cell.weight;
+        }
+        if let (State::GilWait, Some(on)) = (cell.key.state, cell.key.on)
+            && let On::Holder { function, endpoint } = tables.on(on)
+        {
+            sums.entry((endpoint, function)).or_default().1 += cell.weight;
+        }
+    }
+    let mut rows: Vec<_> = sums
+        .into_iter()
+        .map(|((endpoint, function), (held, blocked))| {
+            let function = tables.function(function);
+            GilHolder {
+                endpoint: tables.string(tables.endpoint(endpoint).label).to_owned(),
+                function: tables.string(function.name).to_owned(),
+                file: Some(tables.string(function.file).to_owned()).filter(|file| !file.is_empty()),
+                line: Some(function.first_line).filter(|&line| line > 0),
+                held_s: held.as_secs_f64(),
+                blocked_others_s: blocked.as_secs_f64(),
+            }
+        })
+        .collect();
+    rows.sort_by(|one, other| {
+        by_seconds(one.blocked_others_s, other.blocked_others_s)
+            .then_with(|| by_seconds(one.held_s, other.held_s))
+            .then_with(|| (&one.endpoint, &one.function).cmp(&(&other.endpoint, &other.function)))
+    });
+    rows
+}

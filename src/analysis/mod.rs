@@ -1,0 +1,18 @@
+//! Answers, worked out from a profile alone: no clock, no file, nothing of the
+//! machine that it runs on.
+
+mod build;
+mod gil;
+mod shares;
+mod summary;
+mod totals;
+mod waits;
+
+pub use summary::{
+    EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
+    GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
+    StateSeconds, Statement, Summary, WaitRow,
+};
+
+#[cfg(test)]
+mod tests;

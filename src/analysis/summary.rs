@@ -1,0 +1,382 @@
+//! The summary, `farrier/summary/1`: the only place where its JSON names are spelled.
+//!
+//! Seconds are thread-seconds unless a name says otherwise: two threads that are
+//! busy for a second make two. A share without another description is of all
+//! **non-idle** thread-seconds in the profile. What was not measured is `null` or an
+//! empty list.
+
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+use crate::model::{Evidence, Role, State};
+use crate::units::Nanos;
+
+/// All that a profile says, in numbers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// `farrier/summary/1`.
+    pub schema: &'static str,
+    /// The version of farrier that recorded.
+    pub farrier_version: String,
+    /// The run.
+    pub recorded: Recorded,
+    /// The processes, in the order in which they joined.
+    pub processes: Vec<ProcessRow>,
+    /// What the sampling is worth.
+    pub sampling: Sampling,
+    /// What was served, by time.
+    pub endpoints: Vec<EndpointRow>,
+    /// The functions of all endpoints together, by their own time.
+    pub functions: Vec<FunctionRow>,
+    /// Time by state.
+    pub states: StateSeconds,
+    /// The GIL; `null` where no process has one.
+    pub gil: Option<Gil>,
+    /// What threads waited for, by time.
+    pub waits: Vec<WaitRow>,
+    /// The sockets on which the servers listen.
+    pub listen: Vec<Listen>,
+    /// What a person should be told.
+    pub notes: Vec<NoteRow>,
+}
+
+/// The run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Recorded {
+    /// When it began, RFC 3339 in UTC.
+    pub start: String,
+    /// How long it took, in seconds on the clock.
+    pub duration_s: f64,
+    /// The rate that was asked for, in ticks a second.
+    pub rate_hz: f64,
+    /// The machine.
+    pub host: String,
+    /// CPUs online there.
+    pub cpus: u32,
+    /// The control group's limit in CPUs, if there was one.
+    pub cpu_quota: Option<f64>,
+    /// How farrier was called.
+    pub command: Vec<String>,
+    /// The target in words.
+    pub target: String,
+    /// Whether the recording reached its end; `false` if it was cut short.
+    pub complete: bool,
+}
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ProcessRow {
+    /// Its number.
+    pub pid: u32,
+    /// What part it plays.
+    pub role: Role,
+    /// Its server, if one was recognised.
+    pub server: Option<String>,
+    /// How it serves.
+    pub worker_class: Option<String>,
+    /// The largest number of Python threads seen at one tick.
+    pub threads: u32,
+    /// The interpreter's version.
+    pub python: String,
+    /// Whether the interpreter has no GIL.
+    pub free_threaded: bool,
+    /// Requests that the server itself counted, where it does.
+    pub requests: Option<u64>,
+    /// Of its own thread-seconds, idle ones too, those that were not idle; `null`
+    /// without any.
+    pub busy_share: Option<f64>,
+    /// CPU time of its sampled threads, from the kernel.
+    pub cpu_s: f64,
+    /// Time that they waited in the kernel's run queue, from the kernel.
+    pub runqueue_s: f64,
+    /// Resident memory when it joined.
+    pub rss_bytes_first: u64,
+    /// Resident memory when last looked at.
+    pub rss_bytes_last: u64,
+    /// Whether it left while recording.
+    pub exited: bool,
+}
+
+/// What the sampling is worth.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sampling {
+    /// Instants at which the processes were looked at.
+    pub ticks: u64,
+    /// Instants that were due and passed over.
+    pub missed_ticks: u64,
+    /// Thread-samples kept, and then the same by grade.
+    pub samples: u64,
+    /// All reads agree.
+    pub exact: u64,
+    /// The functions hold, lines of the topmost frames may not.
+    pub functions: u64,
+    /// The callers hold, the leaf does not.
+    pub partial: u64,
+    /// Nothing held together.
+    pub lost: u64,
+    /// Thread-samples by what their state was told from.
+    pub evidence: EvidenceCounts,
+    /// The profiler's own CPU time.
+    pub sampler_cpu_s: f64,
+}
+
+/// An endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndpointRow {
+    /// As it is printed.
+    pub endpoint: String,
+    /// The HTTP method; `null` for a `(label)`.
+    pub method: Option<String>,
+    /// The route; `null` for a `(label)`.
+    pub route: Option<String>,
+    /// Who named the route.
+    pub framework: Option<&'static str>,
+    /// The framework's name for what serves it.
+    pub handler: Option<String>,
+    /// Time of the threads while they were at it, in all states but `idle`.
+    pub seconds: f64,
+    /// Of all non-idle thread-seconds.
+    pub share: f64,
+    /// CPU time charged to its threads, from the kernel, idle or not.
+    pub cpu_s: f64,
+    /// Time for which its threads held the GIL.
+    pub gil_held_s: f64,
+    /// Requests that were seen at one tick or more.
+    pub requests_seen: u64,
+    /// How many there were in truth, estimated.
+    pub requests_est: Option<f64>,
+    /// Time by state, `idle` too: all but that add up to `seconds`.
+    pub states: StateSeconds,
+    /// What its threads waited for, by time.
+    pub waits: Vec<EndpointWait>,
+    /// How long its requests took.
+    pub latency_ms: Option<LatencyMs>,
+    /// Its functions, by their own time.
+    pub functions: Vec<FunctionTime>,
+}
+
+/// How long requests took, in milliseconds on the clock.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LatencyMs {
+    /// Half took at the most this.
+    pub p50: f64,
+    /// 95 of 100 took at the most this.
+    pub p95: f64,
+    /// 99 of 100 took at the most this.
+    pub p99: f64,
+    /// The longest seen.
+    pub max: f64,
+    /// From how many requests this was worked out.
+    pub n: u64,
+}
+
+/// Something waited for under one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndpointWait {
+    /// `gil_wait`, `io`, `lock` or `sleep`.
+    pub state: &'static str,
+    /// What was waited on, where that is known.
+    pub on: Option<String>,
+    /// How long.
+    pub seconds: f64,
+    /// The statement that was being carried out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+}
+
+/// A function's non-idle time under one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FunctionTime {
+    /// Its qualified name.
+    pub function: String,
+    /// Its file, in full; `null` for a synthetic one such as `(lost)`.
+    pub file: Option<String>,
+    /// Its first line.
+    pub line: Option<u32>,
+    /// While it was on top of the stack.
+    pub self_s: f64,
+    /// While it was on the stack, recursion counted once.
+    pub total_s: f64,
+}
+
+/// A function's non-idle time under all endpoints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FunctionRow {
+    /// The function and its time.
+    #[serde(flatten)]
+    pub time: FunctionTime,
+    /// `self_s` of all non-idle thread-seconds.
+    pub self_share: f64,
+    /// `total_s` of all non-idle thread-seconds.
+    pub total_share: f64,
+}
+
+/// The GIL.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Gil {
+    /// Of the time for which processes with a GIL were there, how much it was held.
+    pub held_share: f64,
+    /// Of all non-idle thread-seconds, how many waited for it.
+    pub wait_share: f64,
+    /// The same for each process.
+    pub by_process: Vec<GilProcess>,
+    /// Who held it, by how long others were blocked meanwhile.
+    pub holders: Vec<GilHolder>,
+}
+
+/// One process' GIL.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GilProcess {
+    /// The process.
+    pub pid: u32,
+    /// Of the time for which it was there.
+    pub held_share: f64,
+    /// Of its own non-idle thread-seconds.
+    pub wait_share: f64,
+    /// How often the GIL went from one thread to another, each second.
+    pub switches_per_s: Option<f64>,
+}
+
+/// A function that held the GIL.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GilHolder {
+    /// What it served.
+    pub endpoint: String,
+    /// The topmost function.
+    pub function: String,
+    /// Its file.
+    pub file: Option<String>,
+    /// Its first line.
+    pub line: Option<u32>,
+    /// How long it held the GIL.
+    pub held_s: f64,
+    /// Thread-seconds of others that waited for it.
+    pub blocked_others_s: f64,
+}
+
+/// Something waited for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WaitRow {
+    /// `gil_wait`, `io`, `lock` or `sleep`.
+    pub state: &'static str,
+    /// What was waited on, where that is known.
+    pub on: Option<String>,
+    /// How long.
+    pub seconds: f64,
+    /// Of all non-idle thread-seconds.
+    pub share: f64,
+    /// Who waited.
+    pub endpoints: Vec<EndpointSeconds>,
+    /// The statements that were being carried out.
+    pub statements: Vec<Statement>,
+}
+
+/// An endpoint's part in something.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EndpointSeconds {
+    /// The endpoint.
+    pub endpoint: String,
+    /// Its part.
+    pub seconds: f64,
+}
+
+/// A database statement.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Statement {
+    /// Its text, without values.
+    pub statement: String,
+    /// How long threads waited for it.
+    pub seconds: f64,
+    /// How many calls were seen.
+    pub calls_seen: u64,
+}
+
+/// A listening socket.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listen {
+    /// Where it listens.
+    pub address: String,
+    /// Connections that waited to be accepted, on average.
+    pub backlog_mean: f64,
+    /// The most that were seen to wait.
+    pub backlog_max: u64,
+    /// The most that may wait.
+    pub backlog_limit: u64,
+}
+
+/// Something to tell a person.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct NoteRow {
+    /// When, in seconds on the clock since the recording began.
+    pub at_s: f64,
+    /// The sentence.
+    pub text: String,
+}
+
+/// Seconds by state. All states are there, in the order of [`State::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct StateSeconds([Nanos; State::ALL.len()]);
+
+impl StateSeconds {
+    /// The seconds in this state.
+    pub fn seconds(&self, state: State) -> f64 {
+        self.0[state as usize].as_secs_f64()
+    }
+
+    pub(super) fn add(&mut self, state: State, weight: Nanos) {
+        self.0[state as usize] += weight;
+    }
+
+    /// All states but `idle`.
+    pub(super) fn busy(&self) -> Nanos {
+        let busy = |state: &State| *state != State::Idle;
+        State::ALL.into_iter().filter(busy).map(|state| self.0[state as usize]).sum()
+    }
+
+    /// All states.
+    pub(super) fn all(&self) -> Nanos {
+        self.0.into_iter().sum()
+    }
+}
+
+impl Serialize for StateSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(State::ALL.len()))?;
+        for state in State::ALL {
+            map.serialize_entry(state.name(), &self.seconds(state))?;
+        }
+        map.end()
+    }
+}
+
+/// Samples by what their state was told from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EvidenceCounts([u64; Evidence::ALL.len()]);
+
+impl EvidenceCounts {
+    /// The samples whose state was told from this.
+    pub const fn count(&self, evidence: Evidence) -> u64 {
+        self.0[evidence as usize]
+    }
+
+    pub(super) fn add(&mut self, evidence: Evidence, samples: u64) {
+        self.0[evidence as usize] += samples;
+    }
+}
+
+impl Serialize for EvidenceCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(Evidence::ALL.len()))?;
+        for evidence in Evidence::ALL {
+            map.serialize_entry(evidence.name(), &self.count(evidence))?;
+        }
+        map.end()
+    }
+}
+
+impl Summary {
+    /// All non-idle thread-seconds: what shares are of.
+    pub fn busy_seconds(&self) -> f64 {
+        self.states.busy().as_secs_f64()
+    }
+}

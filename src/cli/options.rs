@@ -1,0 +1,64 @@
+//! What the commands are asked to do, free of how it was typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::outputs::Planned;
+use crate::profile::Selection;
+use crate::report::Drawing;
+use crate::units::Pid;
+
+/// What to profile.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// These processes, and the workers of those that have any.
+    Pids(Vec<Pid>),
+    /// The process whose number is in this file.
+    PidFile(PathBuf),
+    /// Every process whose command line matches.
+    Name(Regex),
+    /// A command to start, with its arguments.
+    Command(Vec<OsString>),
+}
+
+/// How stacks are shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// How stacks are drawn.
+    pub drawing: Drawing,
+    /// What is shown at all.
+    pub selection: Selection,
+}
+
+/// What `record` is asked to do.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// What to profile.
+    pub target: Target,
+    /// Whether the workers of a target are profiled too.
+    pub children: bool,
+    /// For how long; `None` until the target ends or somebody stops it.
+    pub duration: Option<Duration>,
+    /// How often, in ticks a second.
+    pub rate_hz: f64,
+    /// What to write.
+    pub outputs: Vec<Planned>,
+    /// How stacks are shown in it.
+    pub view: View,
+    /// Whether to say nothing but errors.
+    pub quiet: bool,
+}
+
+/// What `report` is asked to do.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The recording to draw.
+    pub recording: PathBuf,
+    /// What to write.
+    pub outputs: Vec<Planned>,
+    /// How stacks are shown in it.
+    pub view: View,
+}

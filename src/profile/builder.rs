@@ -1,0 +1,368 @@
+//! Adding samples up as they come.
+
+use std::io;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::requests::Requests;
+use super::{Cell, Key, Profile};
+use crate::model::{
+    EndpointId, Frame, FunctionId, Grade, Note, ProcessFacts, ProcessId, Progress, RequestId,
+    Sample, Session, Sink, StackId, StackNode, Tables, Tick,
+};
+use crate::units::Nanos;
+
+/// Notes kept; later ones are only counted, so that a recording of weeks stays
+/// bounded.
+const NOTES_KEPT: usize = 1000;
+
+/// Adds samples up into a [`Profile`]. A sample whose key is known allocates nothing.
+#[derive(Debug, Default)]
+pub struct Builder {
+    session: Session,
+    processes: Vec<(ProcessId, ProcessFacts)>,
+    progress: Progress,
+    complete: bool,
+    notes: Vec<Note>,
+    notes_left_out: u64,
+    cells: Vec<Cell>,
+    index: FxHashMap<Key, u32>,
+    threads: Vec<LastSeen>,
+    requests: Requests,
+}
+
+/// What a thread was last seen with.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastSeen {
+    /// Its cell. Most samples repeat it, and then no hash has to be computed.
+    cell: Option<u32>,
+    request: Option<(RequestId, EndpointId)>,
+}
+
+impl Builder {
+    /// A builder that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many samples were added.
+    pub fn samples(&self) -> u64 {
+        self.cells.iter().map(|cell| cell.samples).sum()
+    }
+
+    /// The profile of all that was added. `tables` must be those of the calls.
+    ///
+    /// Samples whose reads did not hold together are made visible here, so that
+    /// every report shows them alike: a `partial` stack ends in `(unsettled)`, and a
+    /// `lost` sample stands under `(lost)`.
+    pub fn finish(self, mut tables: Tables) -> Profile {
+        let mut cells = self.cells;
+        mark_grades(&mut cells, &mut tables);
+        Profile {
+            tables: Arc::new(tables),
+            session: self.session,
+            processes: self.processes,
+            progress: self.progress,
+            complete: self.complete,
+            notes: self.notes,
+            notes_left_out: self.notes_left_out,
+            cells,
+            requests: self.requests.finish(),
+        }
+    }
+
+    fn add(&mut self, sample: &Sample) {
+        let key = Key {
+            thread: sample.thread,
+            endpoint: sample.endpoint,
+            stack: sample.stack,
+            on: sample.on,
+            state: sample.state,
+            evidence: sample.evidence,
+            grade: sample.grade,
+            holds_gil: sample.holds_gil,
+        };
+        let thread = sample.thread.index();
+        if self.threads.len() <= thread {
+            self.threads.resize(thread + 1, LastSeen::default());
+        }
+        let last = &mut self.threads[thread];
+        if let Some(request) = sample.request {
+            self.requests.seen(sample.thread, &mut last.request, request, sample.endpoint);
+        }
+        let known = last.cell.filter(|&cell| self.cells[cell as usize].key == key);
+        let cell = known.unwrap_or_else(|| {
+            *self.index.entry(key).or_insert_with(|| {
+                let zero = Nanos::ZERO;
+                self.cells.push(Cell { key, weight: zero, cpu: zero, runqueue: zero, samples: 0 });
+                (self.cells.len() - 1) as u32
+            })
+        });
+        last.cell = Some(cell);
+        let cell = &mut self.cells[cell as usize];
+        cell.weight += sample.weight;
+        cell.cpu += sample.cpu;
+        cell.runqueue += sample.runqueue;
+        cell.samples += 1;
+    }
+
+    fn take_progress(&mut self, progress: &Progress) {
+        let elapsed = self.progress.elapsed.max(progress.elapsed);
+        self.progress = Progress { elapsed, ..*progress };
+    }
+}
+
+impl Sink for Builder {
+    fn begin(&mut self, session: &Session) -> io::Result<()> {
+        self.session = session.clone();
+        Ok(())
+    }
+
+    fn process(&mut self, _: &Tables, id: ProcessId, facts: &ProcessFacts) -> io::Result<()> {
+        match self.processes.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, known)) => known.clone_from(facts),
+            None => self.processes.push((id, facts.clone())),
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, _: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()> {
+        self.progress.elapsed = self.progress.elapsed.max(tick.at);
+        for sample in samples {
+            self.add(sample);
+        }
+        Ok(())
+    }
+
+    fn progress(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
+        self.take_progress(progress);
+        Ok(())
+    }
+
+    fn note(&mut self, _: &Tables, note: &Note) -> io::Result<()> {
+        if self.notes.len() < NOTES_KEPT {
+            self.notes.push(note.clone());
+        } else {
+            self.notes_left_out += 1;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
+        self.take_progress(progress);
+        self.complete = true;
+        Ok(())
+    }
+}
+
+/// Puts `(unsettled)` on top of partial stacks and `(lost)` for lost ones, unless
+/// whoever sampled has done so. Cells that become alike stay apart: reports add
+/// them up anyway.
+fn mark_grades(cells: &mut [Cell], tables: &mut Tables) {
+    let has = |grade| cells.iter().any(|cell| cell.key.grade == grade);
+    let (partial, lost) = (has(Grade::Partial), has(Grade::Lost));
+    if partial {
+        let unsettled = tables.intern_function_named("(unsettled)", "", 0);
+        let frame = tables.intern_frame(Frame { function: unsettled, line: 0 });
+        for cell in cells.iter_mut().filter(|cell| cell.key.grade == Grade::Partial) {
+            if leaf_function(tables, cell.key.stack) != Some(unsettled) {
+                let parent = cell.key.stack;
+                cell.key.stack = Some(tables.intern_stack(StackNode { parent, frame }));
+            }
+        }
+    }
+    if lost {
+        let lost = tables.intern_function_named("(lost)", "", 0);
+        let frame = tables.intern_frame(Frame { function: lost, line: 0 });
+        let alone = tables.intern_stack(StackNode { parent: None, frame });
+        for cell in cells.iter_mut().filter(|cell| cell.key.grade == Grade::Lost) {
+            if leaf_function(tables, cell.key.stack) != Some(lost) {
+                cell.key.stack = Some(alone);
+            }
+        }
+    }
+}
+
+fn leaf_function(tables: &Tables, stack: Option<StackId>) -> Option<FunctionId> {
+    stack.map(|stack| tables.frame(tables.stack(stack).frame).function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, Evidence, Framework, State, TargetProcess, Thread};
+    use crate::profile::RequestsSeen;
+    use crate::units::{Pid, Tid};
+
+    struct World {
+        tables: Tables,
+        process: ProcessId,
+        sample: Sample,
+    }
+
+    fn world() -> World {
+        let mut tables = Tables::new();
+        let process = tables.intern_process(TargetProcess { pid: Pid::new(7), start_time: 1 });
+        let name = tables.intern_string("MainThread");
+        let thread = tables.intern_thread(Thread { process, tid: Tid::new(7), name });
+        let endpoint = endpoint(&mut tables, "GET /a");
+        let stack = stack(&mut tables, &["main", "view"]);
+        let sample = Sample {
+            thread,
+            stack,
+            endpoint,
+            on: None,
+            request: None,
+            weight: Nanos::from_millis(10),
+            cpu: Nanos::from_millis(4),
+            runqueue: Nanos::from_millis(1),
+            state: State::Running,
+            evidence: Evidence::Syscall,
+            grade: Grade::Exact,
+            holds_gil: true,
+        };
+        World { tables, process, sample }
+    }
+
+    fn endpoint(tables: &mut Tables, label: &str) -> EndpointId {
+        let label = tables.intern_string(label);
+        tables.intern_endpoint(Endpoint {
+            label,
+            method: None,
+            route: None,
+            framework: Framework::None,
+            handler: None,
+        })
+    }
+
+    fn stack(tables: &mut Tables, functions: &[&str]) -> Option<StackId> {
+        let frames: Vec<_> = functions
+            .iter()
+            .map(|name| {
+                let function = tables.intern_function_named(name, "app.py", 1);
+                tables.intern_frame(Frame { function, line: 2 })
+            })
+            .collect();
+        tables.intern_stack_of(frames)
+    }
+
+    fn tick(builder: &mut Builder, world: &World, samples: &[Sample]) {
+        let tick = Tick { process: world.process, at: Nanos::ZERO, lateness: Nanos::ZERO };
+        builder.tick(&world.tables, &tick, samples).unwrap();
+    }
+
+    fn names(profile: &Profile, cell: &Cell) -> Vec<String> {
+        let tables = profile.tables();
+        let mut names: Vec<_> = tables
+            .frames_from_leaf(cell.key.stack.unwrap())
+            .map(|frame| tables.function(tables.frame(frame).function).name)
+            .map(|name| tables.string(name).to_owned())
+            .collect();
+        names.reverse();
+        names
+    }
+
+    #[test]
+    fn equal_keys_add_up_and_the_steady_state_grows_nothing() {
+        let world = world();
+        let waiting = Sample { state: State::Io, holds_gil: false, ..world.sample };
+        let mut builder = Builder::new();
+        tick(&mut builder, &world, &[world.sample, waiting]);
+        let room = |b: &Builder| (b.cells.capacity(), b.index.capacity(), b.threads.capacity());
+        let before = room(&builder);
+        for _ in 0..10_000 {
+            tick(&mut builder, &world, &[world.sample, waiting]);
+        }
+        assert_eq!(room(&builder), before);
+        let profile = builder.finish(world.tables);
+        assert_eq!(profile.cells().len(), 2);
+        for cell in profile.cells() {
+            assert_eq!(cell.samples, 10_001);
+            assert_eq!(cell.weight, Nanos::from_millis(100_010));
+            assert_eq!(cell.cpu, Nanos::from_millis(40_004));
+            assert_eq!(cell.runqueue, Nanos::from_millis(10_001));
+        }
+    }
+
+    #[test]
+    fn a_request_counts_once_under_its_last_endpoint() {
+        let mut world = world();
+        let provisional = world.sample.endpoint;
+        let routed = endpoint(&mut world.tables, "GET /b");
+        let at = |request, endpoint| Sample {
+            request: RequestId::new(request),
+            endpoint,
+            ..world.sample
+        };
+        let mut builder = Builder::new();
+        tick(&mut builder, &world, &[at(1, provisional)]);
+        tick(&mut builder, &world, &[at(1, routed)]);
+        tick(&mut builder, &world, &[at(1, routed)]);
+        tick(&mut builder, &world, &[at(0, provisional)]);
+        tick(&mut builder, &world, &[at(1, routed)]);
+        tick(&mut builder, &world, &[at(2, routed)]);
+        tick(&mut builder, &world, &[at(3, provisional)]);
+        let thread = world.sample.thread;
+        let profile = builder.finish(world.tables);
+        assert_eq!(
+            profile.requests(),
+            [
+                RequestsSeen { thread, endpoint: provisional, count: 1 },
+                RequestsSeen { thread, endpoint: routed, count: 2 },
+            ]
+        );
+    }
+
+    #[test]
+    fn grades_below_exact_are_visible_and_marked_once() {
+        let mut world = world();
+        let marked = stack(&mut world.tables, &["main"]);
+        let unsettled = world.tables.intern_function_named("(unsettled)", "", 0);
+        let frame = world.tables.intern_frame(Frame { function: unsettled, line: 0 });
+        let marked = world.tables.intern_stack(StackNode { parent: marked, frame });
+        let partial = Sample { grade: Grade::Partial, ..world.sample };
+        let mut builder = Builder::new();
+        tick(
+            &mut builder,
+            &world,
+            &[
+                partial,
+                Sample { stack: Some(marked), ..partial },
+                Sample { stack: None, grade: Grade::Lost, ..world.sample },
+                Sample { grade: Grade::Functions, ..world.sample },
+            ],
+        );
+        let profile = builder.finish(world.tables);
+        let stacks: Vec<_> = profile.cells().iter().map(|cell| names(&profile, cell)).collect();
+        assert_eq!(stacks[0], ["main", "view", "(unsettled)"]);
+        assert_eq!(stacks[1], ["main", "(unsettled)"]);
+        assert_eq!(stacks[2], ["(lost)"]);
+        assert_eq!(stacks[3], ["main", "view"]);
+    }
+
+    #[test]
+    fn facts_notes_and_progress_are_the_last_known_and_bounded() {
+        let world = world();
+        let mut builder = Builder::new();
+        let session = Session { target: "gunicorn".into(), ..Session::default() };
+        builder.begin(&session).unwrap();
+        for number in 0..NOTES_KEPT + 5 {
+            let note = Note { at: Nanos::ZERO, text: format!("note {number}") };
+            builder.note(&world.tables, &note).unwrap();
+        }
+        let early = Progress { elapsed: Nanos::from_millis(1), ticks: 5, ..Progress::default() };
+        let at = Nanos::from_millis(9);
+        let late = Tick { process: world.process, at, lateness: Nanos::ZERO };
+        builder.tick(&world.tables, &late, &[]).unwrap();
+        builder.progress(&world.tables, &early).unwrap();
+        let profile = builder.finish(world.tables);
+        assert_eq!(profile.session().target, "gunicorn");
+        assert_eq!(profile.progress().elapsed, at);
+        assert_eq!(profile.progress().ticks, 5);
+        assert!(!profile.is_complete());
+        assert_eq!(profile.notes().len(), NOTES_KEPT);
+        assert_eq!(profile.notes()[3].text, "note 3");
+        assert_eq!(profile.notes_left_out(), 5);
+    }
+}

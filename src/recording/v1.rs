@@ -1,0 +1,324 @@
+//! The messages of format version 1.
+//!
+//! Numbers that name a table's entry are its position. Where an entry may be
+//! missing, the position is one higher and 0 means none.
+
+use prost::Message;
+
+use crate::model::{self, Framework, ProcessFacts, Role};
+use crate::units::{Nanos, Pid};
+
+/// What is known at the beginning.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Session {
+    #[prost(string, tag = "1")]
+    pub(super) farrier_version: String,
+    #[prost(sint64, tag = "2")]
+    pub(super) start_unix_ns: i64,
+    #[prost(double, tag = "3")]
+    pub(super) rate_hz: f64,
+    #[prost(string, tag = "4")]
+    pub(super) host: String,
+    #[prost(uint32, tag = "5")]
+    pub(super) cpus: u32,
+    #[prost(double, optional, tag = "6")]
+    pub(super) cpu_quota: Option<f64>,
+    #[prost(string, repeated, tag = "7")]
+    pub(super) command: Vec<String>,
+    #[prost(string, tag = "8")]
+    pub(super) target: String,
+}
+
+/// Entries that the tables have gained, one column for each field.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Entries {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) strings: Vec<String>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) function_name: Vec<u32>,
+    #[prost(uint32, repeated, tag = "3")]
+    pub(super) function_file: Vec<u32>,
+    #[prost(uint32, repeated, tag = "4")]
+    pub(super) function_line: Vec<u32>,
+    #[prost(uint32, repeated, tag = "5")]
+    pub(super) frame_function: Vec<u32>,
+    #[prost(uint32, repeated, tag = "6")]
+    pub(super) frame_line: Vec<u32>,
+    /// How far before the node itself its parent stands; 0 for a root.
+    #[prost(uint32, repeated, tag = "7")]
+    pub(super) stack_parent_distance: Vec<u32>,
+    #[prost(uint32, repeated, tag = "8")]
+    pub(super) stack_frame: Vec<u32>,
+    #[prost(uint32, repeated, tag = "9")]
+    pub(super) endpoint_label: Vec<u32>,
+    #[prost(uint32, repeated, tag = "10")]
+    pub(super) endpoint_method: Vec<u32>,
+    #[prost(uint32, repeated, tag = "11")]
+    pub(super) endpoint_route: Vec<u32>,
+    #[prost(uint32, repeated, tag = "12")]
+    pub(super) endpoint_framework: Vec<u32>,
+    #[prost(uint32, repeated, tag = "13")]
+    pub(super) endpoint_handler: Vec<u32>,
+    /// A string's position plus one, or 0 where the function and endpoint that
+    /// held the GIL stand in the next two columns.
+    #[prost(uint32, repeated, tag = "14")]
+    pub(super) on_name: Vec<u32>,
+    #[prost(uint32, repeated, tag = "15")]
+    pub(super) on_function: Vec<u32>,
+    #[prost(uint32, repeated, tag = "16")]
+    pub(super) on_endpoint: Vec<u32>,
+    #[prost(uint32, repeated, tag = "17")]
+    pub(super) process_pid: Vec<u32>,
+    #[prost(uint64, repeated, tag = "18")]
+    pub(super) process_start_time: Vec<u64>,
+    #[prost(uint32, repeated, tag = "19")]
+    pub(super) thread_process: Vec<u32>,
+    #[prost(uint32, repeated, tag = "20")]
+    pub(super) thread_tid: Vec<u32>,
+    #[prost(uint32, repeated, tag = "21")]
+    pub(super) thread_name: Vec<u32>,
+}
+
+/// Which kind of event comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Tick = 0,
+    Process = 1,
+    Progress = 2,
+    Note = 3,
+}
+
+impl Event {
+    pub(super) const ALL: [Self; 4] = [Self::Tick, Self::Process, Self::Progress, Self::Note];
+}
+
+/// What happened, in `order`; each kind of event takes its fields from its own
+/// columns in turn.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Events {
+    #[prost(uint32, repeated, tag = "1")]
+    pub(super) order: Vec<u32>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub(super) tick_process: Vec<u32>,
+    /// Nanoseconds since the tick before in this block.
+    #[prost(sint64, repeated, tag = "3")]
+    pub(super) tick_at: Vec<i64>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub(super) tick_lateness: Vec<u64>,
+    #[prost(uint32, repeated, tag = "5")]
+    pub(super) tick_samples: Vec<u32>,
+    /// Less the thread of the sample before in this block.
+    #[prost(sint64, repeated, tag = "6")]
+    pub(super) sample_thread: Vec<i64>,
+    // The next five are each less what the same thread's sample before in this
+    // block has: a thread that stays as it is costs zeros.
+    #[prost(sint64, repeated, tag = "7")]
+    pub(super) sample_stack: Vec<i64>,
+    #[prost(sint64, repeated, tag = "8")]
+    pub(super) sample_endpoint: Vec<i64>,
+    #[prost(sint64, repeated, tag = "9")]
+    pub(super) sample_on: Vec<i64>,
+    #[prost(sint64, repeated, tag = "10")]
+    pub(super) sample_request: Vec<i64>,
+    #[prost(sint64, repeated, tag = "11")]
+    pub(super) sample_weight: Vec<i64>,
+    #[prost(uint64, repeated, tag = "12")]
+    pub(super) sample_cpu: Vec<u64>,
+    #[prost(uint64, repeated, tag = "13")]
+    pub(super) sample_runqueue: Vec<u64>,
+    /// State, evidence, grade and GIL; see `columns.rs`.
+    #[prost(uint32, repeated, tag = "14")]
+    pub(super) sample_flags: Vec<u32>,
+    /// Encoded [`Facts`], decoded one at a time: a hostile file may claim millions.
+    #[prost(bytes = "vec", repeated, tag = "15")]
+    pub(super) facts: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "16")]
+    pub(super) progress: Vec<Progress>,
+    #[prost(message, repeated, tag = "17")]
+    pub(super) notes: Vec<Note>,
+}
+
+/// What is known of a process.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Facts {
+    #[prost(uint32, tag = "1")]
+    pub(super) process: u32,
+    #[prost(uint32, tag = "2")]
+    pub(super) pid: u32,
+    /// 0 other, 1 arbiter, 2 worker.
+    #[prost(uint32, tag = "3")]
+    pub(super) role: u32,
+    #[prost(string, optional, tag = "4")]
+    pub(super) server: Option<String>,
+    #[prost(string, optional, tag = "5")]
+    pub(super) worker_class: Option<String>,
+    #[prost(uint32, tag = "6")]
+    pub(super) threads: u32,
+    #[prost(string, tag = "7")]
+    pub(super) python: String,
+    #[prost(bool, tag = "8")]
+    pub(super) free_threaded: bool,
+    #[prost(uint64, tag = "9")]
+    pub(super) cpu: u64,
+    #[prost(uint64, tag = "10")]
+    pub(super) runqueue: u64,
+    #[prost(uint64, tag = "11")]
+    pub(super) rss_bytes_first: u64,
+    #[prost(uint64, tag = "12")]
+    pub(super) rss_bytes_last: u64,
+    #[prost(uint64, optional, tag = "13")]
+    pub(super) requests: Option<u64>,
+    #[prost(uint64, tag = "14")]
+    pub(super) joined: u64,
+    #[prost(uint64, optional, tag = "15")]
+    pub(super) left: Option<u64>,
+}
+
+/// How the sampling goes.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Progress {
+    #[prost(uint64, tag = "1")]
+    pub(super) elapsed: u64,
+    #[prost(uint64, tag = "2")]
+    pub(super) ticks: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) missed_ticks: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) sampler_cpu: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) system_calls: u64,
+    #[prost(uint64, tag = "6")]
+    pub(super) bytes_read: u64,
+}
+
+/// Something to tell a person.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Note {
+    #[prost(uint64, tag = "1")]
+    pub(super) at: u64,
+    #[prost(string, tag = "2")]
+    pub(super) text: String,
+}
+
+impl From<&model::Session> for Session {
+    fn from(session: &model::Session) -> Self {
+        let session = session.clone();
+        Self {
+            farrier_version: session.farrier_version,
+            start_unix_ns: session.start_unix_ns,
+            rate_hz: session.rate_hz,
+            host: session.host,
+            cpus: session.cpus,
+            cpu_quota: session.cpu_quota,
+            command: session.command,
+            target: session.target,
+        }
+    }
+}
+
+impl From<Session> for model::Session {
+    fn from(session: Session) -> Self {
+        Self {
+            farrier_version: session.farrier_version,
+            start_unix_ns: session.start_unix_ns,
+            rate_hz: session.rate_hz,
+            host: session.host,
+            cpus: session.cpus,
+            cpu_quota: session.cpu_quota,
+            command: session.command,
+            target: session.target,
+        }
+    }
+}
+
+impl Facts {
+    pub(super) fn new(process: u32, facts: &ProcessFacts) -> Self {
+        let facts = facts.clone();
+        Self {
+            process,
+            pid: facts.pid.get(),
+            role: match facts.role {
+                Role::Other => 0,
+                Role::Arbiter => 1,
+                Role::Worker => 2,
+            },
+            server: facts.server,
+            worker_class: facts.worker_class,
+            threads: facts.threads,
+            python: facts.python,
+            free_threaded: facts.free_threaded,
+            cpu: facts.cpu.as_nanos(),
+            runqueue: facts.runqueue.as_nanos(),
+            rss_bytes_first: facts.rss_bytes_first,
+            rss_bytes_last: facts.rss_bytes_last,
+            requests: facts.requests,
+            joined: facts.joined.as_nanos(),
+            left: facts.left.map(Nanos::as_nanos),
+        }
+    }
+}
+
+impl From<Facts> for ProcessFacts {
+    fn from(facts: Facts) -> Self {
+        Self {
+            pid: Pid::new(facts.pid),
+            role: match facts.role {
+                1 => Role::Arbiter,
+                2 => Role::Worker,
+                _ => Role::Other,
+            },
+            server: facts.server,
+            worker_class: facts.worker_class,
+            threads: facts.threads,
+            python: facts.python,
+            free_threaded: facts.free_threaded,
+            cpu: Nanos::from_nanos(facts.cpu),
+            runqueue: Nanos::from_nanos(facts.runqueue),
+            rss_bytes_first: facts.rss_bytes_first,
+            rss_bytes_last: facts.rss_bytes_last,
+            requests: facts.requests,
+            joined: Nanos::from_nanos(facts.joined),
+            left: facts.left.map(Nanos::from_nanos),
+        }
+    }
+}
+
+impl From<&model::Progress> for Progress {
+    fn from(progress: &model::Progress) -> Self {
+        Self {
+            elapsed: progress.elapsed.as_nanos(),
+            ticks: progress.ticks,
+            missed_ticks: progress.missed_ticks,
+            sampler_cpu: progress.sampler_cpu.as_nanos(),
+            system_calls: progress.system_calls,
+            bytes_read: progress.bytes_read,
+        }
+    }
+}
+
+impl From<Progress> for model::Progress {
+    fn from(progress: Progress) -> Self {
+        Self {
+            elapsed: Nanos::from_nanos(progress.elapsed),
+            ticks: progress.ticks,
+            missed_ticks: progress.missed_ticks,
+            sampler_cpu: Nanos::from_nanos(progress.sampler_cpu),
+            system_calls: progress.system_calls,
+            bytes_read: progress.bytes_read,
+        }
+    }
+}
+
+/// The number that stands for a framework.
+pub(super) const fn framework_number(framework: Framework) -> u32 {
+    framework as u32
+}
+
+/// The framework with this number. One that this build doesn't know is taken as
+/// none: the route stays right, only who named it is lost.
+pub(super) fn framework(number: u32) -> Framework {
+    Framework::ALL
+        .into_iter()
+        .find(|&framework| framework_number(framework) == number)
+        .unwrap_or(Framework::None)
+}

@@ -1,0 +1,43 @@
+//! From a profile to bytes: draws, never measures and never decides.
+//!
+//! ```text
+//! Profile ─┬─► Tree (group; frames) ─► flamegraph, folded
+//!          └─► Summary ──────────────► json, text
+//! ```
+
+mod escape;
+mod files;
+mod flamegraph;
+mod folded;
+mod format;
+mod frames;
+mod json;
+pub(crate) mod numbers;
+mod table;
+mod text;
+mod tree;
+
+use std::io::{self, Write};
+
+pub(crate) use escape::visible;
+pub use flamegraph::FlameGraph;
+pub use folded::Folded;
+pub use format::{Format, UnknownFormat};
+pub use frames::{FrameLine, FrameStyle};
+pub use json::Json;
+pub use text::Text;
+pub use tree::{Drawing, GroupBy};
+
+use crate::profile::Profile;
+
+/// One way to show a profile.
+pub trait Report {
+    /// Writes it all.
+    ///
+    /// # Errors
+    /// Only those of `out`.
+    fn write(&self, profile: &Profile, out: &mut dyn Write) -> io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests;
