@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Makes a virtual environment with the fixture applications' packages for each
+# CPython that scripts/pythons.sh finds, in .cache/pythons/X.Y, and prints
+# "X.Y /path/to/its/python" for each. One that is up to date is left alone.
+#
+#   scripts/environments.sh                  every version
+#   scripts/environments.sh --newest         the newest version found, only
+#   scripts/environments.sh --fetch          install missing versions first
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+REQUIREMENTS=fixtures/apps/requirements.txt
+CACHE=$PWD/.cache/pythons
+mkdir -p "$CACHE"
+
+# One at a time: a second caller waits and then finds everything done.
+exec 9>"$CACHE/.lock"
+flock 9
+
+# Builds under a temporary name and renames, so that an environment is there whole
+# or not at all. Scripts in bin/ name their interpreter by its full path, hence sed.
+build() {
+    local version=$1 python=$2 stamp=$3
+    local final=$CACHE/$version partial=$CACHE/.partial-$version
+    rm -rf "$partial"
+    "$python" -m venv "$partial"
+    "$partial/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --no-compile --requirement "$REQUIREMENTS" >&2
+    "$partial/bin/python" -m compileall -q "$partial/lib" >/dev/null || true
+    grep -lIr --fixed-strings "$partial" "$partial/bin" "$partial/pyvenv.cfg" |
+        xargs --no-run-if-empty sed -i "s|$partial|$final|g"
+    echo "$stamp" >"$partial/stamp"
+    rm -rf "$final"
+    mv "$partial" "$final"
+}
+
+fetch=()
+newest=
+for argument in "$@"; do
+    case $argument in
+    --fetch) fetch=(--fetch) ;;
+    --newest) newest=yes ;;
+    *)
+        echo "usage: scripts/environments.sh [--fetch] [--newest]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+# What is missing has been said by pythons.sh; what was found is made all the same.
+found=$(scripts/pythons.sh "${fetch[@]}") || true
+if [ -n "$newest" ]; then
+    found=$(tail -n 1 <<<"$found")
+fi
+if [ -z "$found" ]; then
+    echo "no supported CPython found" >&2
+    exit 1
+fi
+
+while read -r version python; do
+    stamp="$python $(cksum <"$REQUIREMENTS")"
+    if [ "$(cat "$CACHE/$version/stamp" 2>/dev/null)" != "$stamp" ] ||
+        ! [ -x "$CACHE/$version/bin/python" ]; then
+        echo "making .cache/pythons/$version" >&2
+        build "$version" "$python" "$stamp"
+    fi
+    echo "$version $CACHE/$version/bin/python"
+done <<<"$found"

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Sets up everything and runs every check. Quick when run again.
+#
+# What cannot be set up here (no root for system packages, a Python version that
+# cannot be had) is skipped and said; with CI=true it is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "system packages"
+# A program that the tests start, and the Debian package that has it.
+programs=(strace:strace chromium:chromium setpriv:util-linux)
+packages=()
+for entry in "${programs[@]}"; do
+    command -v "${entry%%:*}" >/dev/null || packages+=("${entry##*:}")
+done
+if [ ${#packages[@]} -eq 0 ]; then
+    echo "all there"
+elif [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+else
+    echo "missing, and their tests will be skipped: ${packages[*]}" >&2
+fi
+
+step "interpreters"
+scripts/environments.sh --fetch || echo "the live tests will be skipped" >&2
+
+step "format"
+cargo fmt --check
+
+step "clippy"
+cargo clippy --all-targets -- -D warnings
+
+step "documentation"
+RUSTDOCFLAGS=-Dwarnings cargo doc --no-deps --quiet
+
+step "scripts"
+for script in scripts/*.sh .ci/run; do
+    bash -n "$script"
+done
+python=$(scripts/environments.sh --newest 2>/dev/null | cut -d ' ' -f 2) || python=python3
+"$python" -m compileall -q fixtures/apps scripts
+
+step "tests"
+# Live tests take turns among themselves: what they assert is about time.
+cargo test
