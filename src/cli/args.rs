@@ -26,6 +26,8 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Attach to running processes, sample them, and write what was seen
+    Record(RecordArgs),
     /// Draw a recording
     Report(ReportArgs),
 }
@@ -284,11 +286,4 @@ pub(super) fn format_named(name: &str, recording: bool) -> Result<What, String> 
         (_, true) => Format::named(name).map(What::Report).map_err(|e| format!("{e}, recording")),
         (_, false) => Format::named(name).map(What::Report).map_err(|error| error.to_string()),
     }
-}
-
-#[cfg(test)]
-#[derive(Debug, Parser)]
-pub(super) struct RecordAlone {
-    #[command(flatten)]
-    pub(super) args: RecordArgs,
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod exit;
+mod live;
 mod options;
 mod outputs;
 mod progress;
@@ -27,8 +28,11 @@ pub use stop::on_signals;
 pub fn main() -> ExitCode {
     let outcome = match args::Arguments::try_parse() {
         Ok(arguments) => match arguments.command {
+            args::Command::Record(args) => {
+                args.to_options().and_then(|options| live::record(&options))
+            }
             args::Command::Report(args) => {
-                args.to_options().and_then(|options| report::run(&options))
+                args.to_options().and_then(|options| report::run(&options)).map(|()| 0)
             }
         },
         Err(error) => {
@@ -39,7 +43,7 @@ pub fn main() -> ExitCode {
         }
     };
     match outcome {
-        Ok(()) => Status::Done.into(),
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             failure.print();
             failure.status.into()

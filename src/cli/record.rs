@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use super::exit::{Failure, to_stdout};
+use super::exit::{Failure, Status, to_stdout};
 use super::options::Record;
 use super::outputs::{Outputs, Place, stem, text};
 use super::progress::Bar;
@@ -48,14 +48,14 @@ pub trait Sampling {
 /// The first thing that went wrong.
 pub fn run<S: Sampling>(
     options: &Record,
-    attach: impl FnOnce(&Record) -> Result<S, Failure>,
+    attach: impl FnOnce(&Record, &AtomicBool) -> Result<S, Failure>,
 ) -> Result<(), Failure> {
     let unnamed = options.outputs.iter().any(|planned| planned.place == Place::Unnamed);
     // Named files are checked first, since that costs nothing; others are named
     // after the target.
     let early = if unnamed { None } else { Some(Outputs::open(&options.outputs, String::new)?) };
     let stop = on_signals().map_err(|error| Failure::failed(format!("signals: {error}")))?;
-    let mut sampling = attach(options)?;
+    let mut sampling = attach(options, &stop)?;
     let name = || stem(&sampling.name(), &jiff::Zoned::now());
     let mut outputs = match early {
         Some(outputs) => outputs,
@@ -69,8 +69,9 @@ pub fn run<S: Sampling>(
     }
     let (profile, recorded) = pipeline.finish();
     drop(bar);
-    if sampled.is_err() && profile.samples() == 0 {
-        return sampled;
+    if profile.samples() == 0 {
+        let gone = "the target ended before anything was sampled";
+        return sampled.and(Err(Failure::new(Status::Gone, gone)));
     }
     let profile = profile.finish(sampling.into_tables());
     let recorded = recorded.map_err(|error| match outputs.recording_path() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::args::RecordAlone;
+use super::args::{Arguments, Command};
 use super::record::{Sampling, run};
 use super::*;
 use crate::model::*;
@@ -15,9 +15,10 @@ use crate::report::{Format, FrameLine, GroupBy};
 use crate::units::{Nanos, Pid, Tid};
 
 fn record(arguments: &[&str]) -> Result<Record, String> {
-    let arguments = std::iter::once("record").chain(arguments.iter().copied());
-    let parsed = RecordAlone::try_parse_from(arguments).map_err(|error| error.to_string())?;
-    parsed.args.to_options().map_err(|failure| failure.to_string())
+    let arguments = ["farrier", "record"].into_iter().chain(arguments.iter().copied());
+    let parsed = Arguments::try_parse_from(arguments).map_err(|error| error.to_string())?;
+    let Command::Record(args) = parsed.command else { panic!("{parsed:?}") };
+    args.to_options().map_err(|failure| failure.to_string())
 }
 
 #[test]
@@ -256,7 +257,7 @@ fn read_recording(path: &Path) -> Profile {
 fn a_recording_writes_every_output() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path(), &["a.svg", "b.folded", "c.json", "d.farrier"]);
-    run(&options, |_| Ok(double(500, Ok(())))).unwrap();
+    run(&options, |_, _| Ok(double(500, Ok(())))).unwrap();
     assert_eq!(names(folder.path()), ["a.svg", "b.folded", "c.json", "d.farrier"]);
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(read("b.folded"), "(main);busy (app.py:2) 5000000\n");
@@ -269,7 +270,7 @@ fn a_recording_writes_every_output() {
 fn what_was_sampled_is_written_even_if_the_sampling_fails() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path(), &["b.folded", "d.farrier"]);
-    let failure = run(&options, |_| Ok(double(250, gone()))).unwrap_err();
+    let failure = run(&options, |_, _| Ok(double(250, gone()))).unwrap_err();
     assert_eq!(failure.status, Status::Gone);
     let profile = read_recording(&folder.path().join("d.farrier"));
     assert_eq!(profile.cells()[0].samples, 250);
@@ -282,11 +283,11 @@ fn what_was_sampled_is_written_even_if_the_sampling_fails() {
 fn nothing_is_left_behind_or_overwritten_where_nothing_was_sampled() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path(), &["a.svg", "d.farrier"]);
-    let failure = run(&options, |_| Err::<Double, _>(gone().unwrap_err())).unwrap_err();
+    let failure = run(&options, |_, _| Err::<Double, _>(gone().unwrap_err())).unwrap_err();
     assert_eq!(failure.status, Status::Gone);
     assert!(names(folder.path()).is_empty());
     std::fs::write(folder.path().join("d.farrier"), "old").unwrap();
-    run(&options, |_| Err::<Double, _>(gone().unwrap_err())).unwrap_err();
+    run(&options, |_, _| Err::<Double, _>(gone().unwrap_err())).unwrap_err();
     assert_eq!(std::fs::read_to_string(folder.path().join("d.farrier")).unwrap(), "old");
 }
 
@@ -318,7 +319,7 @@ fn one_output_that_fails_does_not_take_the_others_with_it() {
     let to_full = |what| Planned { what, place: Place::File(full.clone()), gzip: false };
     options.outputs.insert(0, to_full(What::Report(Format::Json)));
     options.outputs.insert(0, to_full(What::Recording));
-    let failure = run(&options, |_| Ok(double(300, Ok(())))).unwrap_err();
+    let failure = run(&options, |_, _| Ok(double(300, Ok(())))).unwrap_err();
     assert_eq!(failure.sentence, "cannot write /dev/full: no space is left on the device");
     let folded = std::fs::read_to_string(folder.path().join("b.folded")).unwrap();
     assert_eq!(folded, "(main);busy (app.py:2) 3000000\n");
@@ -332,7 +333,7 @@ fn a_report_replaces_a_file_as_a_whole_and_follows_links() {
         .unwrap();
     std::os::unix::fs::symlink(&real, &link).unwrap();
     let options = options(folder.path(), &["b.folded"]);
-    run(&options, |_| Ok(double(100, Ok(())))).unwrap();
+    run(&options, |_, _| Ok(double(100, Ok(())))).unwrap();
     assert_eq!(std::fs::read_to_string(&real).unwrap(), "(main);busy (app.py:2) 1000000\n");
     assert!(link.is_symlink());
     assert_eq!(names(folder.path()), ["b.folded", "real.folded"]);

@@ -21,7 +21,7 @@ pub enum Error {
         pids: Vec<Pid>,
     },
     /// The process is not Python, but processes below it are.
-    #[error("process {pid} is not Python; below it, these are: {}", list(below))]
+    #[error("process {pid} is not Python; below it, {} {}", list(below), if below.len() == 1 { "is" } else { "are" })]
     PythonBelow {
         /// The process that was asked for.
         pid: Pid,
@@ -75,6 +75,11 @@ impl Error {
             Self::Denied { .. } => 3,
             Self::Python { .. } => 4,
         }
+    }
+
+    /// Whether it may be otherwise in a moment: the process may not have come so far.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::NotPython { .. } | Self::Python { error: python::Error::NotReady, .. })
     }
 
     /// Whether this says more than `other` about why there is nothing to sample.

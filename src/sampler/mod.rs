@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use error::Error;
 
-use crate::model::{Note, Progress, Sample, Session as Facts, Sink};
+use crate::model::{Note, Progress, Sample, Session as Facts, Sink, Tables, Tick};
 use crate::process::{self, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
 use crate::server::{Change, Fleet};
@@ -43,9 +43,9 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// How farrier was called, for the recording.
     pub command: Vec<String>,
-    /// How long to wait for a first interpreter to come up, as when the target was only
-    /// just started.
-    pub patience: Duration,
+    /// Whether the target was only just started, so that an interpreter may still come
+    /// up in it or below it. Otherwise each of the roots must be Python now.
+    pub just_started: bool,
 }
 
 /// A running recording.
@@ -64,6 +64,12 @@ pub struct Session {
     notes: Vec<Note>,
     samples: Vec<Sample>,
 }
+
+/// How long an interpreter may take to come up in a target that was just started.
+const STARTING: Nanos = Nanos::from_millis(60_000);
+
+/// How long an interpreter's lists of threads may stay in the middle of a change.
+const BETWEEN_TWO_STATES: Nanos = Nanos::from_millis(1_000);
 
 /// How often the fleet is looked through for processes that came or left.
 const FLEET_INTERVAL: Nanos = Nanos::from_millis(100);
@@ -113,25 +119,30 @@ impl Session {
 
     /// Tries until there is a first target, or no hope of one.
     fn attach_first(&mut self, stop: impl Fn() -> bool) -> Result<(), Error> {
-        let deadline = Nanos::from(self.options.patience);
+        const RETRY: Nanos = Nanos::from_millis(20);
+        let patience = if self.options.just_started { STARTING } else { BETWEEN_TWO_STATES };
         loop {
-            let (failure, may_come) = self.follow_fleet();
+            let failure = self.follow_fleet(&mut Vec::new());
+            if !self.options.just_started {
+                self.check_roots()?;
+            }
             if !self.targets.is_empty() {
                 break;
             }
             if stop() || self.fleet.all_gone() {
-                return Err(failure.unwrap_or(Error::Gone { pids: self.root_pids() }));
+                return Err(failure.unwrap_or_else(|| Error::Gone { pids: self.root_pids() }));
             }
             let now = self.clock.now();
-            if let Some(failure) = failure
-                && (now >= deadline || !may_come)
+            if now >= patience {
+                let pids = self.root_pids();
+                return Err(failure.unwrap_or(Error::NotPython { pids }));
+            }
+            if let Some(failure @ (Error::Denied { .. } | Error::Python { .. })) = failure
+                && !failure.is_passing()
             {
                 return Err(failure);
             }
-            if now >= deadline {
-                return Err(Error::NotPython { pids: self.root_pids() });
-            }
-            self.clock.sleep_until(now.saturating_add(Nanos::from_millis(20)), &stop);
+            self.clock.sleep_until(now.saturating_add(RETRY), &stop);
         }
         // What was tried in vain meanwhile is no news.
         self.notes.clear();
@@ -139,6 +150,33 @@ impl Session {
         self.facts.start_unix_ns = self.clock.start_unix_ns();
         for target in &mut self.targets {
             target.facts.joined = Nanos::ZERO;
+        }
+        Ok(())
+    }
+
+    /// A process that was named must be Python itself: if it is a shell or a supervisor,
+    /// whoever named it means another one.
+    fn check_roots(&mut self) -> Result<(), Error> {
+        for root in &self.options.roots {
+            let pid = root.pid();
+            if self.targets.iter().any(|target| target.process().pid() == pid) {
+                continue;
+            }
+            let Err(python::Error::NotPython) = target::try_locate(root, &mut self.common) else {
+                continue;
+            };
+            let below = process::descendants(root).unwrap_or_default();
+            let below: Vec<Pid> = below
+                .into_iter()
+                .filter_map(|pid| Process::open(pid).ok())
+                .filter(|process| target::try_locate(process, &mut self.common).is_ok())
+                .map(|process| process.pid())
+                .collect();
+            return Err(if below.is_empty() {
+                Error::NotPython { pids: vec![pid] }
+            } else {
+                Error::PythonBelow { pid, below }
+            });
         }
         Ok(())
     }
@@ -210,7 +248,7 @@ impl Session {
             let outcome = target.tick(at, period, longest, &mut self.common, &mut self.samples);
             if !self.samples.is_empty() {
                 let lateness = at.saturating_sub(due);
-                let tick = crate::model::Tick { process: target.id, at, lateness };
+                let tick = Tick { process: target.id, at, lateness };
                 sink.tick(&self.common.tables, &tick, &self.samples)?;
             }
             match outcome {
@@ -235,7 +273,7 @@ impl Session {
     fn renew_fleet(&mut self, sink: &mut dyn Sink) -> std::io::Result<()> {
         let before = self.targets.len();
         let mut left = Vec::new();
-        self.follow_fleet_with(&mut left);
+        self.follow_fleet(&mut left);
         for pid in left {
             let index = self.targets.iter().position(|target| target.process().pid() == pid);
             if let Some(index) = index {
@@ -251,43 +289,34 @@ impl Session {
         Ok(())
     }
 
-    fn follow_fleet(&mut self) -> (Option<Error>, bool) {
-        let mut left = Vec::new();
-        self.follow_fleet_with(&mut left)
-    }
-
-    /// Attaches to new processes. Gives the most telling failure, and whether any of those
-    /// that failed may still come up.
-    fn follow_fleet_with(&mut self, left: &mut Vec<Pid>) -> (Option<Error>, bool) {
+    /// Attaches to new processes and lists those that left. Gives the most telling failure.
+    fn follow_fleet(&mut self, left: &mut Vec<Pid>) -> Option<Error> {
         let now = self.clock.now();
         let mut nearest: Option<Error> = None;
-        let mut may_come = false;
         for change in self.fleet.poll(now) {
             let (process, membership) = match change {
                 Change::Candidate(process, membership) => (process, membership),
+                Change::Changed(pid, membership) => {
+                    let mut targets = self.targets.iter_mut();
+                    if let Some(target) = targets.find(|target| target.process().pid() == pid) {
+                        target.change_membership(&membership);
+                    }
+                    continue;
+                }
                 Change::Left(pid) => {
                     left.push(pid);
                     continue;
                 }
             };
             let pid = process.pid();
-            let attached = Target::attach(
-                process.clone(),
-                membership.role,
-                membership.server,
-                now,
-                &mut self.common,
-            );
-            match attached {
+            match Target::attach(process.clone(), &membership, now, &mut self.common) {
                 Ok(target) => {
                     self.fleet.attached(pid);
                     self.targets.push(target);
                 }
                 Err(error) => {
-                    let retry = matches!(error, python::Error::NotReady | python::Error::NotPython);
-                    may_come |= retry;
-                    self.fleet.refused(pid, retry);
                     let error = Error::of_process(&process, error);
+                    self.fleet.refused(pid, error.is_passing());
                     if error.is_worth_a_note() {
                         self.notes.push(Note { at: now, text: error.to_string() });
                     }
@@ -297,7 +326,7 @@ impl Session {
                 }
             }
         }
-        (nearest, may_come)
+        nearest
     }
 
     /// Sends what changes slowly.
@@ -318,8 +347,13 @@ impl Session {
     }
 
     /// The tables that all samples of this session refer to.
-    pub const fn tables(&self) -> &crate::model::Tables {
+    pub const fn tables(&self) -> &Tables {
         &self.common.tables
+    }
+
+    /// The same, for whoever goes on with them.
+    pub fn into_tables(self) -> Tables {
+        self.common.tables
     }
 }
 

@@ -4,11 +4,12 @@ use super::judge::{Judge, KnownMarks, Verdict};
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Shared};
 use crate::model::{
-    Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Role, Sample, State, Tables, TargetProcess,
+    Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
     Thread,
 };
 use crate::process::{Images, LiveMemory, Process};
 use crate::python::{self, Runtime};
+use crate::server::{Membership, worker_class_of_file};
 use crate::units::{Nanos, Tid};
 
 /// What all targets of a recording share.
@@ -48,6 +49,15 @@ pub(super) struct Target {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Gone;
 
+/// Whether there is an interpreter in a process that could be sampled.
+///
+/// # Errors
+/// See [`python::Error`].
+pub(super) fn try_locate(process: &Process, common: &mut Common) -> Result<(), python::Error> {
+    let images = common.images.of_process(process)?;
+    Runtime::locate(&images, &LiveMemory::new(process.clone())).map(drop)
+}
+
 /// How often the list of threads is read anew even if nothing seems to have changed:
 /// a thread may leave the interpreter and live on.
 const LIST_INTERVAL: Nanos = Nanos::from_millis(1000);
@@ -59,8 +69,7 @@ impl Target {
     /// See [`python::Error`].
     pub(super) fn attach(
         process: Process,
-        role: Role,
-        server: Option<&str>,
+        membership: &Membership,
         now: Nanos,
         common: &mut Common,
     ) -> Result<Self, python::Error> {
@@ -72,9 +81,9 @@ impl Target {
         let resident = process.resident_bytes().unwrap_or(0);
         let facts = ProcessFacts {
             pid,
-            role,
-            server: server.map(str::to_owned),
-            worker_class: None,
+            role: membership.role,
+            server: membership.server.map(str::to_owned),
+            worker_class: membership.worker_class.clone(),
             threads: 0,
             python: runtime.version().to_string(),
             free_threaded: false,
@@ -107,6 +116,15 @@ impl Target {
     /// The process.
     pub(super) const fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// Takes another part in its fleet.
+    pub(super) fn change_membership(&mut self, membership: &Membership) {
+        self.facts.role = membership.role;
+        self.facts.server = membership.server.map(str::to_owned);
+        if !self.worker_class_known {
+            self.facts.worker_class.clone_from(&membership.worker_class);
+        }
     }
 
     /// System calls made and bytes read of its memory.
@@ -326,7 +344,7 @@ fn note_worker_class(
 ) -> bool {
     let class = thread.frames().iter().find_map(|found| {
         let function = tables.function(found.function);
-        crate::server::gunicorn::worker_class_of(tables.string(function.file))
+        worker_class_of_file(tables.string(function.file))
     });
     if let Some(class) = class {
         facts.worker_class = Some(class.to_owned());

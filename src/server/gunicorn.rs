@@ -170,21 +170,29 @@ fn split_option(word: &str) -> Option<(&str, Option<&str>)> {
     None
 }
 
+/// Gunicorn's own worker classes: the name to ask for one by, its class, its file.
+const WORKER_CLASSES: &[(&str, &str, &str)] = &[
+    ("sync", "gunicorn.workers.sync.SyncWorker", "/gunicorn/workers/sync.py"),
+    ("gthread", "gunicorn.workers.gthread.ThreadWorker", "/gunicorn/workers/gthread.py"),
+    ("gevent", "gunicorn.workers.ggevent.GeventWorker", "/gunicorn/workers/ggevent.py"),
+    ("eventlet", "gunicorn.workers.geventlet.EventletWorker", "/gunicorn/workers/geventlet.py"),
+    ("tornado", "gunicorn.workers.gtornado.TornadoWorker", "/gunicorn/workers/gtornado.py"),
+    ("asgi", "gunicorn.workers.gasgi.ASGIWorker", "/gunicorn/workers/gasgi.py"),
+];
+
 /// The short name of one of Gunicorn's own classes however it was written; others as
 /// they are.
 fn class_name(class: &str) -> &str {
-    const OWN: &[(&str, &str)] = &[
-        ("gunicorn.workers.sync.SyncWorker", "sync"),
-        ("gunicorn.workers.gthread.ThreadWorker", "gthread"),
-        ("gunicorn.workers.ggevent.GeventWorker", "gevent"),
-        ("gunicorn.workers.geventlet.EventletWorker", "eventlet"),
-        ("gunicorn.workers.gtornado.TornadoWorker", "tornado"),
-        ("gunicorn.workers.gasgi.ASGIWorker", "asgi"),
-    ];
     if let Some(name) = class.strip_prefix("egg:gunicorn#") {
         return name;
     }
-    OWN.iter().find(|(path, _)| *path == class).map_or(class, |(_, name)| name)
+    WORKER_CLASSES.iter().find(|row| row.1 == class).map_or(class, |row| row.0)
+}
+
+/// The worker class whose own function is in this file: what a worker's stack says when
+/// its command line does not.
+pub(super) fn worker_class_of_file(file: &str) -> Option<&'static str> {
+    WORKER_CLASSES.iter().find(|row| file.ends_with(row.2)).map(|row| row.0)
 }
 
 /// What a process of Gunicorn's is, by its own title, by its parent's part (`None` if

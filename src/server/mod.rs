@@ -33,6 +33,12 @@ pub struct Server {
     pub threads: Option<u32>,
 }
 
+/// The worker class whose own code is in this file, such as `gthread`; `None` for a file of
+/// no worker class that we know.
+pub fn worker_class_of_file(file: &str) -> Option<&'static str> {
+    gunicorn::worker_class_of_file(file)
+}
+
 /// The server that a command line starts; `None` if it is none that we know.
 pub fn detect(command_line: &[String]) -> Option<Server> {
     gunicorn::detect(command_line)

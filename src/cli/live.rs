@@ -1,0 +1,204 @@
+//! `farrier record`: from what was typed to live processes, and the sampling itself.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::exit::{Failure, Status};
+use super::options::{Record, Target};
+use super::record::{self, Sampling};
+use crate::model::{Sink, Tables};
+use crate::process::{self, Process, find_by_command_line};
+use crate::sampler::{self, Options, Session};
+use crate::server::detect;
+use crate::units::Pid;
+
+/// Records; gives the exit status of a command that was started for it.
+///
+/// # Errors
+/// What went wrong with the recording. A command that was started has ended by then,
+/// however that went.
+pub(super) fn record(options: &Record) -> Result<u8, Failure> {
+    let mut started = None;
+    let outcome = record::run(options, |options, stop| Live::attach(options, stop, &mut started));
+    let status = started.map_or(0, |child| await_end(child, options.quiet));
+    outcome.map(|()| status)
+}
+
+/// The processes that a target names.
+fn roots(target: &Target, started: &mut Option<Child>) -> Result<Vec<Process>, Failure> {
+    match target {
+        Target::Pids(pids) => pids.iter().map(|&pid| open(pid)).collect(),
+        Target::PidFile(file) => open(pid_in(file)?).map(|process| vec![process]),
+        Target::Name(expression) => {
+            let found = find_by_command_line(expression);
+            if found.is_empty() {
+                return Err(Failure::new(
+                    Status::Gone,
+                    format!("no process has a command line that matches {expression}"),
+                )
+                .advising("see: ps -ef"));
+            }
+            found.into_iter().map(open).collect()
+        }
+        Target::Command(words) => {
+            let child = start(words)?;
+            let pid = Pid::new(child.id());
+            *started = Some(child);
+            open(pid).map(|process| vec![process])
+        }
+    }
+}
+
+fn open(pid: Pid) -> Result<Process, Failure> {
+    Process::open(pid).map_err(|error| match error {
+        process::Error::Gone { .. } => {
+            Failure::new(Status::Gone, format!("there is no process {pid}"))
+        }
+        other => other.into(),
+    })
+}
+
+/// The number in a PID file.
+fn pid_in(file: &Path) -> Result<Pid, Failure> {
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
+    match text.trim().parse() {
+        Ok(number) if number > 0 => Ok(Pid::new(number)),
+        _ => Err(Failure::failed(format!("{} holds no process number", file.display()))),
+    }
+}
+
+fn start(words: &[OsString]) -> Result<Child, Failure> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(Failure::usage("record", "no command is given"));
+    };
+    Command::new(program).args(arguments).spawn().map_err(|error| {
+        Failure::failed(format!("cannot start {}: {error}", Path::new(program).display()))
+    })
+}
+
+/// The exit status of a command, as a shell gives it on. It is never told to end: a
+/// command that goes on after the recording is waited for.
+fn await_end(mut child: Child, quiet: bool) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+
+    let running = matches!(child.try_wait(), Ok(None));
+    if running && !quiet {
+        anstream::eprintln!("farrier: waiting for the command (pid {}) to end", child.id());
+    }
+    let Ok(status) = child.wait() else { return Status::Failed as u8 };
+    let status = status.code().or_else(|| Some(128 + status.signal()?));
+    status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Status::Failed as u8)
+}
+
+/// Live sampling behind [`Sampling`].
+struct Live {
+    session: Session,
+    name: String,
+}
+
+impl Live {
+    fn attach(
+        options: &Record,
+        stop: &AtomicBool,
+        started: &mut Option<Child>,
+    ) -> Result<Self, Failure> {
+        let roots = roots(&options.target, started)?;
+        let pid = roots.first().map(Process::pid);
+        let first = roots.first().cloned();
+        let session = Session::attach(
+            Options {
+                roots,
+                follow_children: options.children,
+                rate_hz: options.rate_hz,
+                duration: options.duration,
+                command: std::env::args().collect(),
+                just_started: started.is_some(),
+            },
+            || stop.load(Ordering::Relaxed),
+        )?;
+        // Only now has a command that was just started its own name.
+        let command = first.and_then(|process| process.command_line().ok()).unwrap_or_default();
+        let number = pid.map(|pid| format!("-{pid}")).unwrap_or_default();
+        Ok(Self { session, name: format!("{}{number}", name_of(&command)) })
+    }
+}
+
+/// A short name for a command line: the server's, or the script's, or the program's.
+fn name_of(command: &[String]) -> String {
+    if let Some(server) = detect(command) {
+        return server.name.to_owned();
+    }
+    let stem = |word: &String| Path::new(word).file_stem()?.to_str().map(str::to_owned);
+    let is_python = |name: &String| name.starts_with("python");
+    let mut names = command.iter().filter(|word| !word.starts_with('-')).filter_map(stem);
+    let first = names.next();
+    match first {
+        Some(name) if is_python(&name) => names.next().unwrap_or(name),
+        Some(name) => name,
+        None => "process".to_owned(),
+    }
+}
+
+impl Sampling for Live {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn run(&mut self, stop: &AtomicBool, sink: &mut dyn Sink) -> Result<(), Failure> {
+        self.session
+            .run(sink, || stop.load(Ordering::Relaxed))
+            .map(drop)
+            .map_err(|error| Failure::failed(format!("sampling ended early: {error}")))
+    }
+
+    fn tables(&self) -> &Tables {
+        self.session.tables()
+    }
+
+    fn into_tables(self) -> Tables {
+        self.session.into_tables()
+    }
+}
+
+impl From<sampler::Error> for Failure {
+    fn from(error: sampler::Error) -> Self {
+        let sentence = error.to_string();
+        match error {
+            sampler::Error::Gone { .. } => Self::new(Status::Gone, sentence),
+            sampler::Error::Denied { advice, .. } => {
+                let failure = Self::new(Status::Denied, sentence);
+                match advice.command {
+                    Some(command) => failure.advising(format!("try: {command}")),
+                    None => failure,
+                }
+            }
+            sampler::Error::PythonBelow { below, .. } => {
+                let pids: Vec<String> = below.iter().map(|pid| format!("-p {pid}")).collect();
+                Self::failed(sentence).advising(format!("try: farrier record {}", pids.join(" ")))
+            }
+            _ => Self::failed(sentence),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_has_a_short_name() {
+        for (line, name) in [
+            ("/venv/bin/python /venv/bin/gunicorn -w 2 app:app", "gunicorn"),
+            ("python3.11 -u /srv/worker.py", "worker"),
+            ("/usr/bin/uwsgi --ini x.ini", "uwsgi"),
+            ("python3", "python3"),
+            ("", "process"),
+        ] {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(name_of(&words), name, "{line}");
+        }
+    }
+}
