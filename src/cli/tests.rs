@@ -303,7 +303,9 @@ fn outputs_that_cannot_be_written_are_refused_before_attaching() {
         ("file/a.svg", "Not a directory"),
     ] {
         let options = options(folder.path(), &[file]);
-        let attach = |_: &Record| -> Result<Double, Failure> { panic!("attached for {file}") };
+        let attach = |_: &Record, _: &AtomicBool| -> Result<Double, Failure> {
+            panic!("attached for {file}")
+        };
         let failure = run(&options, attach).unwrap_err();
         assert_eq!(failure.status, Status::Failed);
         assert!(failure.sentence.contains(why), "{failure}");
