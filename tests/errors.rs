@@ -130,10 +130,10 @@ fn it_is_not_permitted() {
     let script = Script::start(&python, "known_stack.py", &[]);
     // Whatever the folders above them allow, the program and the output folder are
     // within the other user's reach.
-    let folder = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o777))
-        .tempdir_in("/tmp")
-        .expect("a temporary folder");
+    let folder = tempfile::tempdir_in("/tmp").expect("a temporary folder");
+    // Not through the builder, whose permissions are cut by the umask.
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), everybody).expect("it is ours");
     let copy = folder.path().join("farrier");
     std::fs::copy(farrier_path(), &copy).expect("a temporary folder");
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).expect("it is ours");

@@ -4,9 +4,8 @@ use rustc_hash::FxHashMap;
 
 use super::route::fold;
 use super::{ENVIRON_ROUTES, EnvironRoute, Part, RequestLocals, is_of_server, part_of};
-use crate::model::{Endpoint, EndpointId, Framework, RequestId, State, Tables};
-use crate::process::ReadMemory;
-use crate::python::{FoundFrame, Local, Locals, Runtime};
+use crate::model::{Endpoint, EndpointId, Framework, RequestId, Routing, State, Tables};
+use crate::python::{FoundFrame, Local, Locals, ReadMemory, Runtime};
 use crate::units::RemoteAddress;
 
 /// The most endpoints named by raw paths. Beyond that a crawler's thousand paths are
@@ -19,9 +18,6 @@ pub struct Shared {
     requests: u64,
     /// Endpoints named by their path, by label.
     folded: FxHashMap<String, EndpointId>,
-    /// What the framework's route turned out to be for an endpoint named by its path;
-    /// `None` once there were two.
-    learned: FxHashMap<EndpointId, Option<EndpointId>>,
 }
 
 /// What a sample is attributed to.
@@ -66,8 +62,6 @@ struct Current {
     key: Key,
     id: RequestId,
     method: String,
-    /// Its endpoint by method and folded path.
-    folded: EndpointId,
     endpoint: EndpointId,
     /// Whether the endpoint will not change any more.
     settled: bool,
@@ -142,7 +136,7 @@ impl Attribution {
         if let Some(current) = &mut thread.current
             && !current.settled
         {
-            current.settle(&mut reader, &frame, environ, shared, tables);
+            current.settle(&mut reader, &frame, environ, tables);
             // What was read is this request's only if the frame still has it.
             if reader.reread(&frame, request) != Some(key.request) {
                 thread.current = None;
@@ -275,9 +269,8 @@ impl Current {
         }
         shared.requests += 1;
         let id = RequestId::new(shared.requests)?;
-        let folded = shared.folded_endpoint(&method, &path, tables);
-        let endpoint = shared.learned.get(&folded).copied().flatten().unwrap_or(folded);
-        Some(Self { key, id, method, folded, endpoint, settled: false })
+        let endpoint = shared.folded_endpoint(&method, &path, tables);
+        Some(Self { key, id, method, endpoint, settled: false })
     }
 
     /// Takes the framework's route, if it has one by now.
@@ -286,7 +279,6 @@ impl Current {
         reader: &mut Locals<'_>,
         frame: &FoundFrame,
         environ: Option<Local>,
-        shared: &mut Shared,
         tables: &mut Tables,
     ) {
         let Some(environ) = environ.and_then(|environ| reader.value(frame, environ)) else {
@@ -295,10 +287,11 @@ impl Current {
         for known in ENVIRON_ROUTES {
             let Some(request) = reader.dict_item(environ, known.key) else { continue };
             let Some((route, handler)) = route(reader, request, known) else { return };
+            let path = self.endpoint;
             self.endpoint =
                 endpoint(tables, &self.method, &route, known.framework, handler.as_deref());
             self.settled = true;
-            shared.learn(self.folded, self.endpoint);
+            tables.intern_routing(Routing { path, route: self.endpoint });
         }
     }
 }
@@ -320,16 +313,6 @@ fn route(
 }
 
 impl Shared {
-    /// Remembers that requests for this folded path have this route. A request is first
-    /// seen before the framework has routed it, or after it has let go of it, as often as
-    /// in between; a path that always had one route has that route then too.
-    fn learn(&mut self, folded: EndpointId, routed: EndpointId) {
-        let learned = self.learned.entry(folded).or_insert(Some(routed));
-        if *learned != Some(routed) {
-            *learned = None;
-        }
-    }
-
     fn folded_endpoint(&mut self, method: &str, path: &str, tables: &mut Tables) -> EndpointId {
         let route = fold(path);
         let key = format!("{method} {route}");

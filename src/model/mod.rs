@@ -21,6 +21,6 @@ pub use session::{ProcessFacts, Progress, Role, Session};
 pub use sink::{Note, Sink, Tee};
 pub use state::{Evidence, On, State};
 pub use tables::{
-    EndpointId, Frame, FrameId, Function, FunctionId, OnId, ProcessId, StackId, StackNode,
-    StringId, Tables, TargetProcess, Thread, ThreadId,
+    EndpointId, Frame, FrameId, Function, FunctionId, OnId, ProcessId, Routing, RoutingId, StackId,
+    StackNode, StringId, Tables, TargetProcess, Thread, ThreadId,
 };

@@ -59,6 +59,8 @@ handles! {
     ProcessId;
     /// A thread of a [`Tables`].
     ThreadId;
+    /// A routing of a [`Tables`].
+    RoutingId;
 }
 
 /// A function: told apart by its qualified name, its file and its first line.
@@ -112,6 +114,17 @@ pub struct Thread {
     pub name: StringId,
 }
 
+/// That a request under an endpoint named by its path was found to have a route. A
+/// request may be looked at before the framework has routed it or after it has let go of
+/// it; whoever adds up joins the two, as long as a path has one route only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Routing {
+    /// The endpoint by method and folded path.
+    pub path: EndpointId,
+    /// The endpoint by the framework's route.
+    pub route: EndpointId,
+}
+
 /// One append-only table with a reverse index.
 #[derive(Debug, Clone)]
 struct Table<T, H> {
@@ -146,6 +159,7 @@ pub struct Tables {
     ons: Table<On, OnId>,
     processes: Table<TargetProcess, ProcessId>,
     threads: Table<Thread, ThreadId>,
+    routings: Table<Routing, RoutingId>,
 }
 
 macro_rules! accessors {
@@ -208,6 +222,7 @@ impl Tables {
         ons, On, OnId, intern_on, on, ons, "thing waited on";
         processes, TargetProcess, ProcessId, intern_process, process, processes, "process";
         threads, Thread, ThreadId, intern_thread, thread, threads, "thread";
+        routings, Routing, RoutingId, intern_routing, routing, routings, "routing";
     }
 
     /// The handle of a function given in words.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::requests::Requests;
-use super::{Cell, Key, Profile};
+use super::{Cell, Key, Profile, routings};
 use crate::model::{
     EndpointId, Frame, FunctionId, Grade, Note, ProcessFacts, ProcessId, Progress, RequestId,
     Sample, Session, Sink, StackId, StackNode, Tables, Tick,
@@ -57,8 +57,9 @@ impl Builder {
     /// every report shows them alike: a `partial` stack ends in `(unsettled)`, and a
     /// `lost` sample stands under `(lost)`.
     pub fn finish(self, mut tables: Tables) -> Profile {
-        let mut cells = self.cells;
+        let (mut cells, mut requests) = (self.cells, self.requests.finish());
         mark_grades(&mut cells, &mut tables);
+        routings::follow(&mut cells, &mut requests, &mut tables);
         Profile {
             tables: Arc::new(tables),
             session: self.session,
@@ -68,7 +69,7 @@ impl Builder {
             notes: self.notes,
             notes_left_out: self.notes_left_out,
             cells,
-            requests: self.requests.finish(),
+            requests,
         }
     }
 
@@ -191,7 +192,7 @@ fn leaf_function(tables: &Tables, stack: Option<StackId>) -> Option<FunctionId> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Evidence, Framework, State, TargetProcess, Thread};
+    use crate::model::{Endpoint, Evidence, Framework, On, Routing, State, TargetProcess, Thread};
     use crate::profile::RequestsSeen;
     use crate::units::{Pid, Tid};
 
@@ -250,6 +251,41 @@ mod tests {
     fn tick(builder: &mut Builder, world: &World, samples: &[Sample]) {
         let tick = Tick { process: world.process, at: Nanos::ZERO, lateness: Nanos::ZERO };
         builder.tick(&world.tables, &tick, samples).unwrap();
+    }
+
+    #[test]
+    fn a_path_with_one_route_is_that_route_and_one_with_two_is_not() {
+        let mut world = world();
+        let mut builder = Builder::new();
+        let names = ["GET /a/{int}", "GET /a/<n>", "GET /b/{int}", "GET /b/<n>", "GET /b/<m>"];
+        let [a, route_a, b, one, other] = names.map(|name| endpoint(&mut world.tables, name));
+        for (path, route) in [(a, route_a), (b, one), (b, other)] {
+            world.tables.intern_routing(Routing { path, route });
+        }
+        let function = world.tables.intern_function_named("f", "f.py", 1);
+        let held = |endpoint| On::Holder { function, endpoint };
+        let behind_a = world.tables.intern_on(held(a));
+        let request = |number| RequestId::new(number);
+        tick(
+            &mut builder,
+            &world,
+            &[
+                Sample { endpoint: a, request: request(1), ..world.sample },
+                Sample { endpoint: route_a, request: request(2), ..world.sample },
+                Sample { endpoint: b, request: request(3), ..world.sample },
+                Sample { endpoint: one, on: Some(behind_a), ..world.sample },
+            ],
+        );
+        let profile = builder.finish(world.tables);
+        let endpoints: Vec<_> = profile.cells().iter().map(|cell| cell.key.endpoint).collect();
+        assert_eq!(endpoints, [route_a, route_a, b, one]);
+        let on = profile.cells()[3].key.on.map(|on| profile.tables().on(on));
+        assert_eq!(on, Some(held(route_a)));
+        let thread = world.sample.thread;
+        let seen = |endpoint, count| RequestsSeen { thread, endpoint, count };
+        let mut wanted = vec![seen(route_a, 2), seen(b, 1)];
+        wanted.sort_unstable_by_key(|seen| seen.endpoint);
+        assert_eq!(profile.requests(), wanted);
     }
 
     fn names(profile: &Profile, cell: &Cell) -> Vec<String> {

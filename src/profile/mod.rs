@@ -11,6 +11,7 @@ mod builder;
 #[cfg(test)]
 pub(crate) mod handmade;
 mod requests;
+mod routings;
 mod select;
 
 use std::sync::Arc;

@@ -39,6 +39,7 @@ mod version;
 mod view;
 mod walk;
 
+pub use crate::process::ReadMemory;
 pub use error::Error;
 pub use gil::Gil;
 pub use locals::{Local, Locals};

@@ -2,8 +2,8 @@
 
 use super::v1::{self, Entries};
 use crate::model::{
-    Endpoint, EndpointId, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId, StackId,
-    StackNode, StringId, Tables, TargetProcess, Thread, ThreadId,
+    Endpoint, EndpointId, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId, Routing,
+    StackId, StackNode, StringId, Tables, TargetProcess, Thread, ThreadId,
 };
 use crate::units::{Pid, Tid};
 
@@ -63,7 +63,8 @@ impl Handles {
         self.add_endpoints(new, tables)?;
         self.add_ons(new, tables)?;
         self.add_processes(new, tables)?;
-        self.add_threads(new, tables)
+        self.add_threads(new, tables)?;
+        self.add_routings(new, tables)
     }
 
     fn account(&mut self, new: &Entries) -> Result<(), Impossible> {
@@ -76,6 +77,7 @@ impl Handles {
             new.on_name.len(),
             new.process_pid.len(),
             new.thread_tid.len(),
+            new.routing_path.len(),
         ];
         let bytes = new.strings.iter().map(String::len);
         self.entries = counts.into_iter().fold(self.entries, usize::saturating_add);
@@ -185,6 +187,16 @@ impl Handles {
             let name = entry(&self.strings, name)?;
             let thread = Thread { process, tid: Tid::new(tid), name };
             self.threads.push(tables.intern_thread(thread));
+        }
+        Ok(())
+    }
+
+    fn add_routings(&self, new: &Entries, tables: &mut Tables) -> Result<(), Impossible> {
+        same_lengths([new.routing_path.len(), new.routing_route.len()])?;
+        for (&path, &route) in new.routing_path.iter().zip(&new.routing_route) {
+            let path = entry(&self.endpoints, path)?;
+            let route = entry(&self.endpoints, route)?;
+            tables.intern_routing(Routing { path, route });
         }
         Ok(())
     }

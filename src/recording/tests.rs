@@ -85,6 +85,10 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
                 let process = random_process(&mut rng, &mut tables);
                 let samples: Vec<_> =
                     (0..rng.usize(0..6)).map(|_| random_sample(&mut rng, &mut tables)).collect();
+                if let [.., one, other] = samples[..] {
+                    let (path, route) = (one.endpoint, other.endpoint);
+                    tables.intern_routing(Routing { path, route });
+                }
                 let lateness = Nanos::from_nanos(rng.u64(..));
                 let tick = Tick { process, at: Nanos::from_nanos(at), lateness };
                 sink.tick(&tables, &tick, &samples).unwrap();
@@ -223,6 +227,8 @@ fn a_recording_gives_back_every_call_and_every_table() {
         assert_eq!(outcome.tables.ons(), tables.ons());
         assert_eq!(outcome.tables.processes(), tables.processes());
         assert_eq!(outcome.tables.threads(), tables.threads());
+        assert!(!tables.routings().is_empty());
+        assert_eq!(outcome.tables.routings(), tables.routings());
     }
 }
 

@@ -77,6 +77,10 @@ pub(super) struct Entries {
     pub(super) thread_tid: Vec<u32>,
     #[prost(uint32, repeated, tag = "21")]
     pub(super) thread_name: Vec<u32>,
+    #[prost(uint32, repeated, tag = "22")]
+    pub(super) routing_path: Vec<u32>,
+    #[prost(uint32, repeated, tag = "23")]
+    pub(super) routing_route: Vec<u32>,
 }
 
 /// Which kind of event comes next.

@@ -56,6 +56,7 @@ struct Written {
     ons: usize,
     processes: usize,
     threads: usize,
+    routings: usize,
 }
 
 impl<W: Write> Writer<W> {
@@ -220,6 +221,10 @@ impl Written {
             into.thread_process.push(narrow(position(thread.process.index())));
             into.thread_tid.push(thread.tid.get());
             into.thread_name.push(narrow(position(thread.name.index())));
+        }
+        for routing in fresh(tables.routings(), &mut self.routings, &mut room, |_| 0) {
+            into.routing_path.push(narrow(position(routing.path.index())));
+            into.routing_route.push(narrow(position(routing.route.index())));
         }
         room < ENTRY_BYTES
     }

@@ -33,6 +33,7 @@ const USUAL_CHUNK: usize = 16 * 1024 - SLACK;
 
 impl Collector<'_, '_> {
     pub(super) fn collect_data_stack(&mut self) -> Outcome {
+        self.pass.found.clear();
         let Some(thread) = self.thread() else { return Outcome::Torn };
         // The chunks and the current frame may both be missing: ask for both at once.
         let chunks = self.order_chunks(&thread);
@@ -163,7 +164,8 @@ impl Collector<'_, '_> {
         };
         let start = self.pass.found.len();
         let mut next = from;
-        for _ in 0..MOST_FRAMES {
+        while self.links_left > 0 {
+            self.links_left = self.links_left.saturating_sub(1);
             if Some(next) == to || (to.is_none() && next.is_null()) {
                 if let Some(pushed) = self.pass.found.get_mut(start..) {
                     pushed.reverse();

@@ -20,26 +20,31 @@ impl Collector<'_, '_> {
             return Outcome::Torn;
         };
         // Leaf first here; turned round at the end. After a dead frame nothing that was
-        // collected so far is known to be on the stack, but its callers may be.
-        let mut torn = false;
+        // collected so far is known to be on the stack, but its callers may be. Freed
+        // frames are linked among themselves, in rings too: hence a bound on steps.
+        let (mut torn, mut steps) = (false, 0_usize);
+        if let Some((from, was_torn)) = self.pass.resume.take() {
+            (next, torn) = (from, was_torn);
+        } else {
+            self.pass.found.clear();
+        }
         while !next.is_null() {
-            if self.pass.found.len() >= MOST_FRAMES || !next.is_plausible() {
+            steps = steps.saturating_add(1);
+            let slot = self.pass.frames.get(&next).copied();
+            if steps > MOST_FRAMES || !next.is_plausible() || (slot.is_none() && !self.may_ask) {
                 torn = true;
+                self.pass.found.clear();
                 break;
             }
-            let Some(&slot) = self.pass.frames.get(&next) else {
-                if !self.may_ask {
-                    torn = true;
-                    self.pass.found.clear();
-                    break;
-                }
+            let Some(slot) = slot else {
                 let slot = self.context.batch.ask(next, extra_frame_size(layout));
                 self.pass.frames.insert(next, slot);
+                self.pass.resume = Some((next, torn));
                 return Outcome::Needs;
             };
             // The object may end before its last locals, at the end of its arena.
-            let bytes = self.context.batch.prefix(slot);
-            let Some(copy) = FixedPart::of(bytes, 0, layout.frame.size) else {
+            let copy = FixedPart::of(self.context.batch.prefix(slot), 0, layout.frame.size);
+            let Some(copy) = copy else {
                 torn = true;
                 self.pass.found.clear();
                 break;
@@ -48,20 +53,16 @@ impl Collector<'_, '_> {
             let is_alive =
                 view.i64(0).is_some_and(|count| count > 0) && view.i8(alive) == Some(value);
             let Some(back) = view.address(layout.frame.previous) else { return Outcome::Torn };
-            match self.decode(next, view, Some((slot, 0)), false) {
+            match self.decode(next, view, Some((slot, 0)), false).map_err(Outcome::from) {
                 Ok(frame) if is_alive => self.pass.found.push(frame),
-                Ok(_) => {
+                Err(Outcome::Load(address)) => {
+                    self.pass.resume = Some((next, torn));
+                    return Outcome::Load(address);
+                }
+                Ok(_) | Err(_) => {
                     torn = true;
                     self.pass.found.clear();
                 }
-                Err(bad) => match bad.into() {
-                    Outcome::Torn => {
-                        torn = true;
-                        self.pass.found.clear();
-                        break;
-                    }
-                    outcome => return outcome,
-                },
             }
             next = back;
         }

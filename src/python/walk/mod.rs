@@ -108,6 +108,9 @@ struct Pass {
     frames: FxHashMap<RemoteAddress, Slot>,
     /// What was collected, root first.
     found: Vec<RawFrame>,
+    /// Where to go on along heap frames once the next one is read, and whether what was
+    /// found so far is torn.
+    resume: Option<(RemoteAddress, bool)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +127,7 @@ impl Pass {
         self.chunks.clear();
         self.frames.clear();
         self.found.clear();
+        self.resume = None;
     }
 }
 
@@ -226,13 +230,23 @@ impl Walk {
                 Outcome::Load(address) => return Step::Load(address),
                 Outcome::Needs if may_ask => {
                     self.rounds = self.rounds.saturating_add(1);
-                    self.ask_again(context.layout, context.batch);
+                    match context.layout.frame.liveness {
+                        // What is missing of a data stack comes in one round, so the
+                        // second read can come with it.
+                        Liveness::Tiling { .. } => self.ask_again(context.layout, context.batch),
+                        Liveness::Executing { .. } => self.second.clear(),
+                    }
                     return Step::Read;
                 }
                 Outcome::Needs => may_ask = false,
                 settled => break settled,
             }
         };
+        if self.second.thread.is_none() && self.rounds < MOST_ROUNDS {
+            self.rounds = self.rounds.saturating_add(1);
+            self.ask_again(context.layout, context.batch);
+            return Step::Read;
+        }
         let second = self.collect(true, false, context);
         if !context.unchecked.is_empty() && self.rounds < MOST_ROUNDS {
             self.rounds = self.rounds.saturating_add(1);
@@ -245,7 +259,6 @@ impl Walk {
 
     fn collect(&mut self, second: bool, may_ask: bool, context: &mut Context<'_>) -> Outcome {
         let pass = if second { &mut self.second } else { &mut self.first };
-        pass.found.clear();
         let mut collector = Collector {
             interpreter: self.interpreter,
             pass,
@@ -253,6 +266,7 @@ impl Walk {
             not_code: &self.not_code,
             may_ask,
             may_load: !second,
+            links_left: MOST_FRAMES,
         };
         match collector.context.layout.frame.liveness {
             Liveness::Tiling { .. } => collector.collect_data_stack(),
@@ -343,6 +357,8 @@ struct Collector<'a, 'b> {
     may_ask: bool,
     /// Whether an unknown code object may be loaded.
     may_load: bool,
+    /// How many more frames outside the data stack are followed: they may form a ring.
+    links_left: usize,
 }
 
 /// Why a frame could not be decoded.
