@@ -163,7 +163,7 @@ impl Gunicorn {
             .args(arguments)
             .arg(app)
             .env("FIXTURE_DIR", folder.path())
-            .env("FIXTURE_LOG", folder.path().join("requests.log"))
+            .env("FIXTURE_LOG", folder.path())
             .env("FIXTURE_PEER", format!("127.0.0.1:{}", peer.ready()))
             // Where newer releases put their control socket.
             .env("XDG_RUNTIME_DIR", folder.path())
@@ -199,13 +199,25 @@ impl Gunicorn {
         self.folder.path().join("gunicorn.pid")
     }
 
-    /// The application's own account of its requests, in the order of their ends.
+    /// The application's own account of its requests: for each process in the order of
+    /// their ends.
     pub(crate) fn request_log(&self) -> Vec<Value> {
-        std::fs::read_to_string(self.folder.path().join("requests.log"))
-            .expect("the application wrote its log")
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("whole lines of JSON"))
-            .collect()
+        let mut entries = Vec::new();
+        for file in std::fs::read_dir(self.folder.path()).expect("it is there").flatten() {
+            let name = file.file_name().to_string_lossy().into_owned();
+            if !(name.starts_with("requests-") && name.ends_with(".log")) {
+                continue;
+            }
+            // The file is longer than what was written: zeros follow.
+            let bytes = std::fs::read(file.path()).expect("the application wrote its log");
+            let written = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+            let text = std::str::from_utf8(written).expect("UTF-8");
+            entries.extend(
+                text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")),
+            );
+        }
+        assert!(!entries.is_empty(), "the application wrote its log");
+        entries
     }
 
     /// The PIDs of its workers now.
