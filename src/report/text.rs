@@ -176,7 +176,7 @@ impl Page<'_> {
             let under = row.endpoints.first().map_or("", |place| &place.endpoint);
             table.row(vec![
                 Field::new(row.state).styled(colour.on_default()),
-                Field::new(row.on.as_deref().unwrap_or("?")),
+                Field::new(row.on.as_deref().unwrap_or(unnamed(row.state))),
                 Field::new(&numbers::seconds(row.seconds)).styled(BOLD),
                 Field::new(&numbers::share(row.share)),
                 Field::new(&super::table::cut(under, 26)),
@@ -219,6 +219,16 @@ impl Page<'_> {
         if left_out > 0 {
             self.labelled("", &format!("and {} more", numbers::count(left_out)), DIM);
         }
+    }
+}
+
+/// What stands for the thing waited on where there is none to name: a sleep has none, and
+/// the GIL may have changed hands while it was looked at.
+fn unnamed(state: &str) -> &'static str {
+    match state {
+        "sleep" => "",
+        "gil_wait" => "(holder not seen)",
+        _ => "(not told)",
     }
 }
 

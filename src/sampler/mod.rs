@@ -25,7 +25,7 @@ pub use error::Error;
 use crate::model::{Note, Progress, Sample, Session as Facts, Sink, Tables, Tick};
 use crate::process::{self, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
-use crate::server::{Change, Fleet};
+use crate::server::{self, Change, Fleet};
 use crate::units::{Nanos, Pid};
 use clock::Clock;
 use target::{Common, Gone, Target};
@@ -357,10 +357,10 @@ impl Session {
     }
 }
 
-/// The targets in words: the first one's command line and PID.
+/// The targets in words: what the first one runs, and its PID.
 fn describe(roots: &[Process]) -> String {
     let Some(first) = roots.first() else { return String::new() };
-    let command = first.command_line().unwrap_or_default().join(" ");
+    let command = server::describe(&first.command_line().unwrap_or_default());
     let more = match roots.len() {
         1 => String::new(),
         count => format!(" and {} more", count - 1),

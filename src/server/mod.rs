@@ -43,3 +43,38 @@ pub fn worker_class_of_file(file: &str) -> Option<&'static str> {
 pub fn detect(command_line: &[String]) -> Option<Server> {
     gunicorn::detect(command_line)
 }
+
+/// A command line in a few words: the server and what it serves, or the program and its
+/// arguments without the folders of the first ones.
+pub fn describe(command_line: &[String]) -> String {
+    if let Some(server) = detect(command_line) {
+        return match server.application {
+            Some(application) => format!("{} {application}", server.name),
+            None => server.name.to_owned(),
+        };
+    }
+    // The program, and the script that an interpreter runs.
+    let short = |(index, word): (usize, &String)| match word.rsplit_once('/') {
+        Some((_, name)) if index < 2 && !name.is_empty() => name.to_owned(),
+        _ => word.clone(),
+    };
+    command_line.iter().enumerate().map(short).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_described_in_a_few_words() {
+        for (line, words) in [
+            ("/v/bin/python /v/bin/gunicorn -w 2 shop:app", "gunicorn shop:app"),
+            ("gunicorn -c conf.py", "gunicorn"),
+            ("/usr/bin/python3 /srv/jobs/import.py /data/x.csv", "python3 import.py /data/x.csv"),
+            ("", ""),
+        ] {
+            let line: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(describe(&line), words);
+        }
+    }
+}
