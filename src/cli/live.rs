@@ -17,13 +17,19 @@ use crate::units::Pid;
 /// Records; gives the exit status of a command that was started for it.
 ///
 /// # Errors
-/// What went wrong with the recording. A command that was started has ended by then,
-/// however that went.
+/// What went wrong with the recording. With a command that was started it is printed
+/// instead, its status given, and the command has ended.
 pub(super) fn record(options: &Record) -> Result<u8, Failure> {
     let mut started = None;
     let outcome = record::run(options, |options, stop| Live::attach(options, stop, &mut started));
-    let status = started.map_or(0, |child| await_end(child, options.quiet));
-    outcome.map(|()| status)
+    let Some(child) = started else { return outcome.map(|()| 0) };
+    // The command may go on for long: what went wrong is said before.
+    let failed = outcome.as_ref().err().map(|failure| {
+        failure.print();
+        failure.status as u8
+    });
+    let status = await_end(child, options.quiet);
+    Ok(failed.unwrap_or(status))
 }
 
 /// The processes that a target names.
@@ -114,7 +120,9 @@ impl Live {
                 follow_children: options.children,
                 rate_hz: options.rate_hz,
                 duration: options.duration,
-                command: std::env::args().collect(),
+                command: std::env::args_os()
+                    .map(|word| word.to_string_lossy().into_owned())
+                    .collect(),
                 just_started: started.is_some(),
             },
             || stop.load(Ordering::Relaxed),

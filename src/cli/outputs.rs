@@ -288,7 +288,9 @@ impl Temporary {
     fn beside(path: &Path) -> io::Result<Self> {
         let mut name = std::ffi::OsString::from(".");
         name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{}.part", std::process::id()));
+        // A container gives out the same few PIDs again and again, and one that was killed
+        // may have left its file.
+        name.push(format!(".{}-{:08x}.part", std::process::id(), fastrand::u32(..)));
         let path = path.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         Ok(Self { file, path, kept: false })

@@ -8,7 +8,7 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exit::{Failure, Status, to_stdout};
 use super::options::Record;
@@ -67,11 +67,18 @@ pub fn run<S: Sampling>(
     if let Err(failure) = &sampled {
         pipeline.close(sampling.tables(), &failure.sentence);
     }
+    let elapsed = pipeline.progress.elapsed;
     let (profile, recorded) = pipeline.finish();
     drop(bar);
     if profile.samples() == 0 {
-        let gone = "the target ended before anything was sampled";
-        return sampled.and(Err(Failure::new(Status::Gone, gone)));
+        let nothing = if stop.load(Ordering::Relaxed) {
+            Failure::failed("stopped before anything was sampled")
+        } else if options.duration.is_some_and(|duration| elapsed >= duration.into()) {
+            Failure::failed("nothing was sampled in so short a time")
+        } else {
+            Failure::new(Status::Gone, "the target ended before anything was sampled")
+        };
+        return sampled.and(Err(nothing));
     }
     let profile = profile.finish(sampling.into_tables());
     let recorded = recorded.map_err(|error| match outputs.recording_path() {

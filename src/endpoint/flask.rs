@@ -10,6 +10,7 @@ use crate::model::Framework;
 /// `routing_exception`. So since Flask 0.7; the rule is `werkzeug.routing.Rule`.
 pub(super) const ROUTE: EnvironRoute = EnvironRoute {
     framework: Framework::Flask,
+    package: "/flask/",
     key: "werkzeug.request",
     rule: "url_rule",
     no_route: "routing_exception",

@@ -62,6 +62,8 @@ struct RequestLocals {
 #[derive(Debug)]
 struct EnvironRoute {
     framework: Framework,
+    /// A part of the path of its files: none of them on any stack, no route.
+    package: &'static str,
     /// The key of the environment.
     key: &'static str,
     /// The attribute with the rule, once the request was routed.
@@ -89,6 +91,11 @@ fn part_of(name: &str, file: &str) -> Option<Part> {
 /// server's.
 fn is_of_server(file: &str) -> bool {
     wsgi::PACKAGES.iter().any(|package| file.contains(package))
+}
+
+/// Whether a file is of a framework whose routes are known.
+fn is_of_framework(file: &str) -> bool {
+    ENVIRON_ROUTES.iter().any(|known| file.contains(known.package))
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use rustc_hash::FxHashMap;
 
 use super::route::fold;
-use super::{ENVIRON_ROUTES, EnvironRoute, Part, RequestLocals, is_of_server, part_of};
-use crate::model::{Endpoint, EndpointId, Framework, RequestId, Routing, State, Tables};
+use super::{
+    ENVIRON_ROUTES, EnvironRoute, Part, RequestLocals, is_of_framework, is_of_server, part_of,
+};
+use crate::model::{Endpoint, EndpointId, Framework, Grade, RequestId, Routing, State, Tables};
 use crate::python::{FoundFrame, Local, Locals, ReadMemory, Runtime};
 use crate::units::RemoteAddress;
 
@@ -12,12 +14,18 @@ use crate::units::RemoteAddress;
 /// one: `GET (other paths)`.
 const MOST_FOLDED_PATHS: usize = 500;
 
+/// The methods of RFC 9110 and RFC 5789. A client may send any word.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
 /// What all processes of a recording share.
 #[derive(Debug, Default)]
 pub struct Shared {
     requests: u64,
     /// Endpoints named by their path, by label.
     folded: FxHashMap<String, EndpointId>,
+    /// How many names of threads that serve no request have a label of their own.
+    backgrounds: usize,
 }
 
 /// What a sample is attributed to.
@@ -34,6 +42,11 @@ pub struct Attributed {
 pub struct Attribution {
     /// By [`FoundFrame::code_index`].
     roles: Vec<Role>,
+    /// The [`Runtime::code_generation`] of `roles`.
+    generation: u64,
+    /// Whether a framework whose routes are known was ever on a stack: without one there
+    /// is none to look for.
+    routes_seen: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +55,7 @@ enum Role {
     NotAsked,
     None,
     OfServer,
+    OfFramework,
     Known(Part, [Option<Local>; 3]),
 }
 
@@ -63,6 +77,8 @@ struct Current {
     id: RequestId,
     method: String,
     endpoint: EndpointId,
+    /// Whether its path is one of the many that share an endpoint.
+    is_other_path: bool,
     /// Whether the endpoint will not change any more.
     settled: bool,
 }
@@ -86,6 +102,7 @@ struct Telling {
     request: Option<(FoundFrame, &'static RequestLocals, [Option<Local>; 3])>,
     root: Option<(FoundFrame, Option<Local>)>,
     of_server: bool,
+    of_framework: bool,
 }
 
 impl ThreadRequest {
@@ -115,30 +132,43 @@ impl Attribution {
             thread.name = thread_name(&mut runtime.locals(memory), &frame, local);
         }
         thread.of_server |= telling.of_server;
+        self.routes_seen |= telling.of_framework;
+        let torn = runtime
+            .threads()
+            .get(index)
+            .is_none_or(|thread| matches!(thread.grade(), Grade::Partial | Grade::Lost));
+        if torn && telling.request.is_none() && thread.current.is_some() {
+            // The frame that holds the request may be among those that were not found.
+            return Attributed { endpoint: label(tables, "(unsettled)"), request: None };
+        }
         let Some((frame, locals, [request, started, environ])) = telling.request else {
             thread.current = None;
-            let endpoint = thread.unserved(state, name, tables);
+            let endpoint = thread.unserved(state, name, shared, tables);
             return Attributed { endpoint, request: None };
         };
         let mut reader = runtime.locals(memory);
         let key = request
             .zip(started)
             .and_then(|(request, started)| Key::read(&mut reader, &frame, request, started));
-        let (Some(key), Some(request)) = (key, request) else {
+        let (Some(key), Some(request), Some(started)) = (key, request, started) else {
             // The server has not come so far as to note the start, or the frame's locals
             // were not read: nothing to remember it by.
             let endpoint = label(tables, "(server)");
             return Attributed { endpoint, request: None };
         };
-        if thread.current.as_ref().is_none_or(|current| current.key != key) {
+        let is_new = thread.current.as_ref().is_none_or(|current| current.key != key);
+        if is_new {
             thread.current = Current::read(&mut reader, key, locals, shared, tables);
         }
         if let Some(current) = &mut thread.current
-            && !current.settled
+            && (is_new || (self.routes_seen && !current.settled))
         {
-            current.settle(&mut reader, &frame, environ, tables);
+            if self.routes_seen {
+                current.settle(&mut reader, &frame, environ, tables);
+            }
             // What was read is this request's only if the frame still has it.
-            if reader.reread(&frame, request) != Some(key.request) {
+            let still = (reader.reread(&frame, request), reader.reread(&frame, started));
+            if still != (Some(key.request), Some(key.started)) {
                 thread.current = None;
             }
         }
@@ -156,6 +186,10 @@ impl Attribution {
         memory: &dyn ReadMemory,
         tables: &Tables,
     ) -> Telling {
+        if self.generation != runtime.code_generation() {
+            self.generation = runtime.code_generation();
+            self.roles.clear();
+        }
         let mut telling = Telling::default();
         let mut position = 0;
         while let Some(&frame) =
@@ -165,6 +199,7 @@ impl Attribution {
             match self.role(&frame, runtime, memory, tables) {
                 Role::NotAsked | Role::None => {}
                 Role::OfServer => telling.of_server = true,
+                Role::OfFramework => telling.of_framework = true,
                 Role::Known(Part::Request(locals), slots) => {
                     telling.of_server = true;
                     telling.request = Some((frame, locals, slots));
@@ -209,6 +244,7 @@ impl Attribution {
                 Role::Known(part, slots)
             }
             None if is_of_server(file) => Role::OfServer,
+            None if is_of_framework(file) => Role::OfFramework,
             None => Role::None,
         };
         if let Some(entry) = self.roles.get_mut(code) {
@@ -220,7 +256,13 @@ impl Attribution {
 
 impl ThreadRequest {
     /// The label of a thread that serves no request.
-    fn unserved(&mut self, state: State, name: &str, tables: &mut Tables) -> EndpointId {
+    fn unserved(
+        &mut self,
+        state: State,
+        name: &str,
+        shared: &mut Shared,
+        tables: &mut Tables,
+    ) -> EndpointId {
         if state == State::Idle {
             return label(tables, "(idle)");
         }
@@ -231,7 +273,7 @@ impl ThreadRequest {
             (Some(known), Some(_)) => known,
             _ => {
                 let name = self.name.as_deref().unwrap_or(name);
-                let endpoint = label(tables, &format!("(background {name})"));
+                let endpoint = shared.background(name, tables);
                 self.background = Some(endpoint);
                 endpoint
             }
@@ -269,8 +311,13 @@ impl Current {
         }
         shared.requests += 1;
         let id = RequestId::new(shared.requests)?;
-        let endpoint = shared.folded_endpoint(&method, &path, tables);
-        Some(Self { key, id, method, endpoint, settled: false })
+        let folded = shared.folded_endpoint(&method, &path, tables);
+        let is_other_path = folded.is_none();
+        let endpoint = folded.unwrap_or_else(|| {
+            let method = if METHODS.contains(&method.as_str()) { &method } else { "OTHER" };
+            endpoint(tables, method, "(other paths)", Framework::None, None)
+        });
+        Some(Self { key, id, method, endpoint, is_other_path, settled: false })
     }
 
     /// Takes the framework's route, if it has one by now.
@@ -291,7 +338,9 @@ impl Current {
             self.endpoint =
                 endpoint(tables, &self.method, &route, known.framework, handler.as_deref());
             self.settled = true;
-            tables.intern_routing(Routing { path, route: self.endpoint });
+            if !self.is_other_path {
+                tables.intern_routing(Routing { path, route: self.endpoint });
+            }
         }
     }
 }
@@ -313,18 +362,35 @@ fn route(
 }
 
 impl Shared {
-    fn folded_endpoint(&mut self, method: &str, path: &str, tables: &mut Tables) -> EndpointId {
+    /// The endpoint of a folded path; `None` for a new one once there are too many.
+    fn folded_endpoint(
+        &mut self,
+        method: &str,
+        path: &str,
+        tables: &mut Tables,
+    ) -> Option<EndpointId> {
         let route = fold(path);
         let key = format!("{method} {route}");
         if let Some(&known) = self.folded.get(&key) {
-            return known;
+            return Some(known);
         }
         if self.folded.len() >= MOST_FOLDED_PATHS {
-            return endpoint(tables, method, "(other paths)", Framework::None, None);
+            return None;
         }
         let new = endpoint(tables, method, &route, Framework::None, None);
         self.folded.insert(key, new);
-        new
+        Some(new)
+    }
+
+    /// The label of a thread that serves no request. A server that makes a thread for
+    /// each task has no end of names.
+    fn background(&mut self, name: &str, tables: &mut Tables) -> EndpointId {
+        const MOST_NAMES: usize = 200;
+        self.backgrounds += 1;
+        if self.backgrounds > MOST_NAMES {
+            return label(tables, "(background other threads)");
+        }
+        label(tables, &format!("(background {name})"))
     }
 }
 

@@ -81,7 +81,7 @@ pub struct Progress {
     pub missed_ticks: u64,
     /// The profiler's own CPU time.
     pub sampler_cpu: Nanos,
-    /// System calls made to read targets.
+    /// System calls made at ticks: on threads' files and on memory.
     pub system_calls: u64,
     /// Bytes of targets' memory read.
     pub bytes_read: u64,

@@ -53,6 +53,7 @@ pub(crate) struct Codes {
     frames: FxHashMap<(CodeId, i64), FrameId>,
     code_type: Option<RemoteAddress>,
     string_type: Option<RemoteAddress>,
+    generation: u64,
 }
 
 /// The run of bytes of a code object that is its fingerprint: offset and length.
@@ -62,6 +63,26 @@ pub(crate) fn fingerprint_range(layout: &Layout) -> (usize, usize) {
 }
 
 impl Codes {
+    /// Whether most entries are of code objects that are gone: an application that makes
+    /// functions and drops them again would fill the memory with them.
+    pub(crate) fn is_mostly_stale(&self) -> bool {
+        const FEW: usize = 4096;
+        self.codes.len() > self.by_address.len().saturating_mul(2).saturating_add(FEW)
+    }
+
+    /// Forgets all entries; what is still in use is read anew.
+    pub(crate) fn forget(&mut self) {
+        self.by_address.clear();
+        self.codes.clear();
+        self.frames.clear();
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// How often the entries have been forgotten.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub(crate) fn at(&self, address: RemoteAddress) -> Option<CodeId> {
         self.by_address.get(&address).copied()
     }

@@ -39,6 +39,8 @@ pub struct Runtime {
     unchecked: Vec<CodeId>,
     /// The heads of the lists of interpreters and threads, and what they were last.
     heads: Vec<(Slot, RemoteAddress)>,
+    /// Threads of this look whose walk is not done.
+    pending: Vec<usize>,
     gil_reads: Vec<GilReads>,
 }
 
@@ -73,8 +75,8 @@ impl FoundFrame {
         self.raw
     }
 
-    /// A number for the code object it runs, the same for the same code object and never
-    /// given again while this process is read.
+    /// A number for the code object it runs: the same for the same code object within one
+    /// [`Runtime::code_generation`].
     pub const fn code_index(&self) -> usize {
         self.raw.code.index()
     }
@@ -140,6 +142,7 @@ impl Runtime {
             fingerprints: Vec::new(),
             unchecked: Vec::new(),
             heads: Vec::new(),
+            pending: Vec::new(),
             gil_reads: Vec::new(),
         };
         found.adopt(threads);
@@ -180,7 +183,17 @@ impl Runtime {
             threads::discover(self.address, &mut objects, &self.layout).ok_or(Error::NotReady)?;
         self.interpreters = interpreters;
         self.adopt(threads);
+        if self.codes.is_mostly_stale() {
+            self.codes.forget();
+            self.used.clear();
+        }
         Ok(())
+    }
+
+    /// Changes when code objects are numbered anew, so that what is known by
+    /// [`FoundFrame::code_index`] has to be forgotten.
+    pub const fn code_generation(&self) -> u64 {
+        self.codes.generation()
     }
 
     fn adopt(&mut self, states: Vec<ThreadState>) {
@@ -215,18 +228,22 @@ impl Runtime {
         memory.read(&mut self.batch)?;
         let threads_changed = self.lists_changed();
         self.check_fingerprints();
-        loop {
-            let mut waiting = false;
-            for &index in wanted {
-                waiting |= self.advance(index, memory, tables);
+        let mut pending = std::mem::take(&mut self.pending);
+        pending.clear();
+        pending.extend_from_slice(wanted);
+        let outcome = loop {
+            pending.retain(|&index| self.advance(index, memory, tables));
+            if pending.is_empty() {
+                break Ok(());
             }
             self.ask_fingerprints();
-            if !waiting && self.batch.is_settled() {
-                break;
+            if let Err(error) = memory.read(&mut self.batch) {
+                break Err(error);
             }
-            memory.read(&mut self.batch)?;
             self.check_fingerprints();
-        }
+        };
+        self.pending = pending;
+        outcome?;
         self.resolve(wanted, tables);
         Ok(Look { threads_changed })
     }

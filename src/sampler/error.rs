@@ -14,6 +14,9 @@ pub enum Error {
         /// The target.
         pids: Vec<Pid>,
     },
+    /// Somebody asked to stop before there was anything to sample.
+    #[error("stopped before anything was sampled")]
+    Stopped,
     /// There is no Python in the target, nor in its children if they are followed.
     #[error("{} is not Python, and no Python runs below it", list(pids))]
     NotPython {
@@ -69,7 +72,7 @@ impl Error {
 
     fn rank(&self) -> u8 {
         match self {
-            Self::Gone { .. } => 0,
+            Self::Gone { .. } | Self::Stopped => 0,
             Self::NotPython { .. } | Self::PythonBelow { .. } => 1,
             Self::Python { error: python::Error::NotReady, .. } => 2,
             Self::Denied { .. } => 3,

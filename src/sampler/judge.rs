@@ -45,6 +45,8 @@ pub(super) struct Verdict {
     pub(super) state: State,
     pub(super) on: Option<OnId>,
     pub(super) evidence: Evidence,
+    /// Whether another look would say the same: a socket may be too new to be known.
+    pub(super) settled: bool,
 }
 
 impl Judge {
@@ -85,7 +87,14 @@ impl Judge {
             descriptors: &self.resolved,
             watched,
         });
-        Verdict { state: judged.state, on: self.on(judged.on, tables), evidence: judged.evidence }
+        let too_new = self.resolved.contains(&Descriptor::Socket)
+            || watched.is_some_and(|set| set.upstream.contains(&Some(Descriptor::Socket)));
+        Verdict {
+            state: judged.state,
+            on: self.on(judged.on, tables),
+            evidence: judged.evidence,
+            settled: !too_new,
+        }
     }
 
     /// Reads and resolves the descriptors that a call names.

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use error::Error;
 
-use crate::model::{Note, Progress, Sample, Session as Facts, Sink, Tables, Tick};
+use crate::model::{Note, ProcessId, Progress, Sample, Session as Facts, Sink, Tables, Tick};
 use crate::process::{self, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
 use crate::server::{self, Change, Fleet};
@@ -53,6 +53,8 @@ pub struct Options {
 pub struct Session {
     options: Options,
     fleet: Fleet,
+    /// The fleet's own: it began before the recording.
+    fleet_clock: Clock,
     targets: Vec<Target>,
     common: Common,
     clock: Clock,
@@ -63,6 +65,15 @@ pub struct Session {
     own_cpu_before: Nanos,
     notes: Vec<Note>,
     samples: Vec<Sample>,
+}
+
+/// What following the fleet came to.
+#[derive(Debug, Default)]
+struct Followed {
+    joined: Vec<ProcessId>,
+    left: Vec<Target>,
+    /// The most telling reason why one could not be attached to.
+    failure: Option<Error>,
 }
 
 /// How long an interpreter may take to come up in a target that was just started.
@@ -103,6 +114,7 @@ impl Session {
         let mut session = Self {
             options,
             fleet,
+            fleet_clock: Clock::start(1.0),
             targets: Vec::new(),
             common: Common::default(),
             clock,
@@ -122,17 +134,20 @@ impl Session {
         const RETRY: Nanos = Nanos::from_millis(20);
         let patience = if self.options.just_started { STARTING } else { BETWEEN_TWO_STATES };
         loop {
-            let failure = self.follow_fleet(&mut Vec::new());
+            let failure = self.follow_fleet().failure;
             if !self.options.just_started {
                 self.check_roots()?;
             }
             if !self.targets.is_empty() {
                 break;
             }
-            if stop() || self.fleet.all_gone() {
+            if stop() {
+                return Err(Error::Stopped);
+            }
+            if self.fleet.all_gone() {
                 return Err(failure.unwrap_or_else(|| Error::Gone { pids: self.root_pids() }));
             }
-            let now = self.clock.now();
+            let now = self.fleet_clock.now();
             if now >= patience {
                 let pids = self.root_pids();
                 return Err(failure.unwrap_or(Error::NotPython { pids }));
@@ -142,14 +157,15 @@ impl Session {
             {
                 return Err(failure);
             }
-            self.clock.sleep_until(now.saturating_add(RETRY), &stop);
+            self.fleet_clock.sleep_until(now.saturating_add(RETRY), &stop);
         }
-        // What was tried in vain meanwhile is no news.
-        self.notes.clear();
         self.clock = Clock::start(self.options.rate_hz);
         self.facts.start_unix_ns = self.clock.start_unix_ns();
         for target in &mut self.targets {
-            target.facts.joined = Nanos::ZERO;
+            target.begin();
+        }
+        for note in &mut self.notes {
+            note.at = Nanos::ZERO;
         }
         Ok(())
     }
@@ -210,17 +226,20 @@ impl Session {
             sink.process(&self.common.tables, target.id, &target.facts)?;
         }
         let (mut next_fleet, mut next_progress) = (FLEET_INTERVAL, PROGRESS_INTERVAL);
+        let mut deadline = self.clock.next_deadline();
         loop {
-            let deadline = self.clock.next_deadline();
-            let until = end.map_or(deadline.at, |end| deadline.at.min(end));
-            self.clock.sleep_until(until, &stop);
+            let next = deadline.at.min(next_fleet);
+            self.clock.sleep_until(end.map_or(next, |end| next.min(end)), &stop);
             let now = self.clock.now();
             if stop() || end.is_some_and(|end| now >= end) {
                 break;
             }
-            self.progress.missed_ticks += deadline.missed;
-            self.progress.ticks += 1;
-            self.tick(deadline.at, sink)?;
+            if now >= deadline.at {
+                self.progress.missed_ticks += deadline.missed;
+                self.progress.ticks += 1;
+                self.tick(deadline.at, sink)?;
+                deadline = self.clock.next_deadline();
+            }
             if now >= next_fleet {
                 next_fleet = now.saturating_add(FLEET_INTERVAL);
                 self.renew_fleet(sink)?;
@@ -253,35 +272,36 @@ impl Session {
             }
             match outcome {
                 Ok(()) => index += 1,
-                Err(Gone) => self.drop_target(index, sink)?,
+                Err(Gone) => {
+                    let mut target = self.targets.swap_remove(index);
+                    // If it still runs it is another program by now, or its interpreter is
+                    // being taken down; the fleet finds out.
+                    self.fleet.refused(target.process().pid(), true);
+                    self.take_leave(&mut target, sink)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn drop_target(&mut self, index: usize, sink: &mut dyn Sink) -> std::io::Result<()> {
-        let mut target = self.targets.swap_remove(index);
+    /// Says what there is to say of a target that is no more.
+    fn take_leave(&mut self, target: &mut Target, sink: &mut dyn Sink) -> std::io::Result<()> {
         target.facts.left = Some(self.clock.now());
         let (calls, bytes) = target.costs();
         self.left_costs = (self.left_costs.0 + calls, self.left_costs.1 + bytes);
-        // If it still runs it is another program by now, and will be offered again.
-        self.fleet.refused(target.process().pid(), true);
         sink.process(&self.common.tables, target.id, &target.facts)
     }
 
     /// Lets in who came and lets go who left.
     fn renew_fleet(&mut self, sink: &mut dyn Sink) -> std::io::Result<()> {
-        let before = self.targets.len();
-        let mut left = Vec::new();
-        self.follow_fleet(&mut left);
-        for pid in left {
-            let index = self.targets.iter().position(|target| target.process().pid() == pid);
-            if let Some(index) = index {
-                self.drop_target(index, sink)?;
-            }
+        let followed = self.follow_fleet();
+        for mut target in followed.left {
+            self.take_leave(&mut target, sink)?;
         }
-        for target in self.targets.iter().skip(before.min(self.targets.len())) {
-            sink.process(&self.common.tables, target.id, &target.facts)?;
+        for target in &self.targets {
+            if followed.joined.contains(&target.id) {
+                sink.process(&self.common.tables, target.id, &target.facts)?;
+            }
         }
         for note in self.notes.drain(..) {
             sink.note(&self.common.tables, &note)?;
@@ -289,44 +309,51 @@ impl Session {
         Ok(())
     }
 
-    /// Attaches to new processes and lists those that left. Gives the most telling failure.
-    fn follow_fleet(&mut self, left: &mut Vec<Pid>) -> Option<Error> {
-        let now = self.clock.now();
-        let mut nearest: Option<Error> = None;
+    /// Attaches to new processes and lets go of those that left: one that runs another
+    /// program now leaves and joins again.
+    fn follow_fleet(&mut self) -> Followed {
+        let now = self.fleet_clock.now();
+        let at = self.clock.now();
+        let mut followed = Followed::default();
         for change in self.fleet.poll(now) {
+            let position =
+                |pid| self.targets.iter().position(|target| target.process().pid() == pid);
             let (process, membership) = match change {
                 Change::Candidate(process, membership) => (process, membership),
                 Change::Changed(pid, membership) => {
-                    let mut targets = self.targets.iter_mut();
-                    if let Some(target) = targets.find(|target| target.process().pid() == pid) {
-                        target.change_membership(&membership);
+                    if let Some(index) = position(pid) {
+                        self.targets[index].change_membership(&membership);
                     }
                     continue;
                 }
                 Change::Left(pid) => {
-                    left.push(pid);
+                    if let Some(index) = position(pid) {
+                        followed.left.push(self.targets.swap_remove(index));
+                    }
                     continue;
                 }
             };
             let pid = process.pid();
-            match Target::attach(process.clone(), &membership, now, &mut self.common) {
+            match Target::attach(process.clone(), &membership, at, &mut self.common) {
                 Ok(target) => {
                     self.fleet.attached(pid);
+                    followed.joined.push(target.id);
                     self.targets.push(target);
                 }
                 Err(error) => {
                     let error = Error::of_process(&process, error);
                     self.fleet.refused(pid, error.is_passing());
                     if error.is_worth_a_note() {
-                        self.notes.push(Note { at: now, text: error.to_string() });
+                        self.notes.push(Note { at, text: error.to_string() });
                     }
+                    let nearest = &mut followed.failure;
                     if nearest.as_ref().is_none_or(|nearest| error.is_nearer_than(nearest)) {
-                        nearest = Some(error);
+                        *nearest = Some(error);
                     }
                 }
             }
         }
-        nearest
+        followed
     }
 
     /// Sends what changes slowly.

@@ -37,6 +37,8 @@ pub(super) struct Target {
     tracks: Vec<Track>,
     /// Threads whose stacks this tick reads.
     wanted: Vec<usize>,
+    /// Whose sample each of the last tick's samples is.
+    sampled: Vec<usize>,
     /// When the list of threads was last read.
     listed: Nanos,
     /// When the process was last ticked.
@@ -105,6 +107,7 @@ impl Target {
             judge: Judge::default(),
             tracks: Vec::new(),
             wanted: Vec::new(),
+            sampled: Vec::new(),
             listed: now,
             ticked: None,
             worker_class_known: false,
@@ -116,6 +119,12 @@ impl Target {
     /// The process.
     pub(super) const fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// The recording begins: what was before does not count.
+    pub(super) fn begin(&mut self) {
+        self.facts.joined = Nanos::ZERO;
+        self.listed = Nanos::ZERO;
     }
 
     /// Takes another part in its fleet.
@@ -183,6 +192,7 @@ impl Target {
         samples: &mut Vec<Sample>,
     ) {
         let mut wanted = 0;
+        self.sampled.clear();
         for index in 0..self.tracks.len() {
             let looked = self.wanted.get(wanted) == Some(&index);
             let sample = if looked {
@@ -202,6 +212,7 @@ impl Target {
             self.facts.cpu += sample.cpu;
             self.facts.runqueue += sample.runqueue;
             samples.push(sample);
+            self.sampled.push(index);
         }
         let threads = u32::try_from(samples.len()).unwrap_or(u32::MAX);
         self.facts.threads = self.facts.threads.max(threads);
@@ -254,7 +265,7 @@ impl Target {
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
-        let Verdict { state, on, evidence } = verdict;
+        let Verdict { state, on, evidence, settled } = verdict;
         let sample = Sample {
             thread,
             stack,
@@ -269,19 +280,29 @@ impl Target {
             grade,
             holds_gil,
         };
-        let stands = track.seen.stood_still && stack_holds && state != State::Unknown;
+        let stands = track.seen.stood_still && stack_holds && settled && state != State::Unknown;
         track.standing = stands.then_some(Sample { evidence: Evidence::Unchanged, ..sample });
         Some(sample)
     }
 
-    /// Says of each thread that waits for the GIL who holds it.
+    /// Says of each thread that waits for the GIL who holds it. Interpreters of one process
+    /// may each have their own.
     fn name_holders(&self, common: &mut Common, samples: &mut [Sample]) {
-        let holder = samples.iter().find(|sample| sample.holds_gil).copied();
-        let Some(on) = holder.and_then(|holder| holder_of(&holder, &mut common.tables)) else {
-            return;
+        let gil_of = |position: usize| {
+            let track = self.tracks.get(*self.sampled.get(position)?)?;
+            Some(track.gil)
         };
-        for sample in samples.iter_mut().filter(|sample| sample.state == State::GilWait) {
-            sample.on = Some(on);
+        for holder in 0..samples.len() {
+            if !samples[holder].holds_gil {
+                continue;
+            }
+            let Some(on) = holder_of(&samples[holder], &mut common.tables) else { continue };
+            let gil = gil_of(holder);
+            for (position, sample) in samples.iter_mut().enumerate() {
+                if sample.state == State::GilWait && gil_of(position) == gil {
+                    sample.on = Some(on);
+                }
+            }
         }
     }
 
@@ -290,7 +311,7 @@ impl Target {
         self.listed = now;
         match self.runtime.refresh(&self.memory) {
             Ok(()) => {}
-            // In the middle of a change: the next tick tries again.
+            // In the middle of a change: the old list stays until the next time.
             Err(python::Error::NotReady) if self.process.is_alive() => return Ok(()),
             Err(_) => return Err(Gone),
         }
@@ -312,13 +333,18 @@ impl Target {
         }
         let inner = self.process.inner_tids().unwrap_or_default();
         let mut old = std::mem::take(&mut self.tracks);
-        self.tracks = threads
-            .iter()
-            .map(|thread| match old.iter().position(|track| track.is_of(thread)) {
+        for thread in threads {
+            let track = match old.iter().position(|track| track.is_of(thread)) {
                 Some(index) => old.swap_remove(index),
-                None => Track::new(thread, &self.process, &inner),
-            })
-            .collect();
+                None => {
+                    let others = || self.tracks.iter().chain(&old);
+                    let lives = |track: &Track| threads.iter().any(|other| track.is_of(other));
+                    let taken = |tid| others().any(|track| track.tid == Some(tid) && lives(track));
+                    Track::new(thread, &self.process, &inner, taken)
+                }
+            };
+            self.tracks.push(track);
+        }
     }
 
     /// The facts that cost a read, for a report about once a second.

@@ -19,6 +19,8 @@ use crate::units::{Nanos, RemoteAddress, Tid};
 pub(super) struct Track {
     /// Its thread state's address.
     pub(super) address: RemoteAddress,
+    /// The GIL that it needs.
+    pub(super) gil: RemoteAddress,
     stated_tids: [u32; 2],
     /// Its number, where it could be told.
     pub(super) tid: Option<Tid>,
@@ -61,12 +63,22 @@ pub(super) enum Glance {
 impl Track {
     /// Starts to follow a thread. `inner` maps numbers of the target's own PID
     /// namespace to ours.
-    pub(super) fn new(thread: &PythonThread, process: &Process, inner: &[(u32, Tid)]) -> Self {
+    ///
+    /// While a thread is being made, its state still has its maker's number: `taken` says
+    /// which are others'.
+    pub(super) fn new(
+        thread: &PythonThread,
+        process: &Process,
+        inner: &[(u32, Tid)],
+        taken: impl Fn(Tid) -> bool,
+    ) -> Self {
         let tid = thread.stated_tids().into_iter().find_map(|stated| {
             inner.iter().find(|&&(number, _)| number == stated).map(|&(_, tid)| tid)
         });
+        let tid = tid.filter(|&tid| !taken(tid));
         Self {
             address: thread.address(),
+            gil: thread.gil(),
             stated_tids: thread.stated_tids(),
             tid,
             files: tid.and_then(|tid| ThreadFiles::open(process, tid).ok()),
@@ -91,17 +103,19 @@ impl Track {
         let Some(files) = &self.files else { return Glance::Look };
         *calls += 1;
         let counters = match files.schedstat() {
-            Ok(counters) => counters,
+            // A thread that was never given a CPU cannot be seen: such counters are not
+            // kept by this kernel, and would stand still for ever.
+            Ok(counters) => Some(counters).filter(|counters| counters.slices > 0),
             Err(Error::Gone { .. }) => return Glance::Gone,
-            Err(_) => return Glance::Look,
+            Err(_) => None,
         };
-        let before = self.counters.replace(counters);
-        if let Some(before) = before {
+        let before = std::mem::replace(&mut self.counters, counters);
+        if let (Some(before), Some(counters)) = (before, counters) {
             self.seen.cpu = counters.cpu.saturating_sub(before.cpu);
             self.seen.runqueue = counters.runqueue.saturating_sub(before.runqueue);
-        }
-        if self.standing.is_some() && before == Some(counters) {
-            return Glance::Stands;
+            if self.standing.is_some() && before == counters {
+                return Glance::Stands;
+            }
         }
         *calls += 1;
         match files.syscall() {
@@ -129,5 +143,13 @@ impl Track {
         }
         *calls += 1;
         self.seen.stood_still = files.schedstat().is_ok_and(|now| Some(now) == self.counters);
+        if !self.seen.stood_still {
+            // It ran in between, and the stack may be of then. If it is in the same call
+            // again, nothing is lost; otherwise that it ran is all that is known.
+            *calls += 1;
+            if files.syscall().ok() != self.seen.syscall {
+                self.seen.syscall = Some(Syscall::Running);
+            }
+        }
     }
 }

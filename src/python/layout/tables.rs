@@ -88,9 +88,9 @@ const fn column(v: usize) -> Layout {
                 Instruction::Pointer { offset: 56 },
             ][v],
             liveness: [
-                Liveness::Executing { offset: 116, value: 1 },
-                Liveness::Executing { offset: 116, value: 1 },
-                Liveness::Executing { offset: 108, value: 0 },
+                Liveness::Executing { offset: 116, values: [1, 1] },
+                Liveness::Executing { offset: 116, values: [1, 1] },
+                Liveness::Executing { offset: 108, values: [0, 2] },
                 Liveness::Tiling {
                     owner: 69,
                     shim_from: u8::MAX,

@@ -34,15 +34,18 @@ const USUAL_CHUNK: usize = 16 * 1024 - SLACK;
 impl Collector<'_, '_> {
     pub(super) fn collect_data_stack(&mut self) -> Outcome {
         self.pass.found.clear();
+        self.pass.visited.clear();
         let Some(thread) = self.thread() else { return Outcome::Torn };
         // The chunks and the current frame may both be missing: ask for both at once.
         let chunks = self.order_chunks(&thread);
         let current = match (self.current_frame(&thread), chunks) {
-            (Ok(current), Ok(())) => current,
-            (Err(Outcome::Torn), _) | (_, Err(Outcome::Torn)) => return Outcome::Torn,
-            (Err(outcome), _) | (_, Err(outcome)) => return outcome,
+            (_, Err(Outcome::Torn)) => return Outcome::Torn,
+            (Err(outcome @ Outcome::Needs), _) | (_, Err(outcome)) => return outcome,
+            (Ok(current), Ok(())) => Some(current),
+            // The callers lie on the data stack all the same.
+            (Err(_), Ok(())) => None,
         };
-        if current.is_null() || thread.chunk.is_null() {
+        if current.is_some_and(RemoteAddress::is_null) || thread.chunk.is_null() {
             // No Python function was called, or none any more.
             return Outcome::Complete;
         }
@@ -97,7 +100,7 @@ impl Collector<'_, '_> {
     }
 
     /// Walks the tiles of all chunks from the root up and links each to the one before.
-    fn tile(&mut self, current: RemoteAddress) -> Outcome {
+    fn tile(&mut self, current: Option<RemoteAddress>) -> Outcome {
         let mut top = Top::default();
         for index in 0..self.pass.in_use.len() {
             let Some(&(read, end)) = self.pass.in_use.get(index) else { break };
@@ -184,6 +187,7 @@ impl Collector<'_, '_> {
                 self.pass.frames.insert(next, slot);
                 return Link::Missing;
             };
+            self.pass.visited.push(next);
             if !self.context.batch.is_read(slot) {
                 self.pass.found.truncate(start);
                 return Link::Missing;
@@ -216,17 +220,18 @@ impl Collector<'_, '_> {
 
     fn inside_chunks(&self, address: RemoteAddress) -> bool {
         self.pass
-            .chunks
+            .in_use
             .iter()
-            .any(|read| address.bytes_since(read.address).is_some_and(|at| at < read.length as u64))
+            .any(|&(read, end)| address.bytes_since(read.address).is_some_and(|at| at < end as u64))
     }
 
     /// The top of the stack: the current frame must be the last tile, or a generator's
     /// frame above it, or the tile below while the last is being set up or taken down.
-    fn finish(&mut self, top: &Top, current: RemoteAddress, torn_above: bool) -> Outcome {
+    fn finish(&mut self, top: &Top, current: Option<RemoteAddress>, torn_above: bool) -> Outcome {
         if top.missing {
             return Outcome::Needs;
         }
+        let Some(current) = current else { return Outcome::Torn };
         if !torn_above && top.below == Some(current) {
             // Whatever was found above that tile is not called yet, or has returned.
             let below = self.pass.found.get(..top.depth).unwrap_or_default();

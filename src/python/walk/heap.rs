@@ -16,7 +16,7 @@ impl Collector<'_, '_> {
             Err(outcome) => return outcome,
         };
         let layout = self.context.layout;
-        let Liveness::Executing { offset: alive, value } = layout.frame.liveness else {
+        let Liveness::Executing { offset: alive, values } = layout.frame.liveness else {
             return Outcome::Torn;
         };
         // Leaf first here; turned round at the end. After a dead frame nothing that was
@@ -50,8 +50,8 @@ impl Collector<'_, '_> {
                 break;
             };
             let view = copy.view();
-            let is_alive =
-                view.i64(0).is_some_and(|count| count > 0) && view.i8(alive) == Some(value);
+            let is_alive = view.i64(0).is_some_and(|count| count > 0)
+                && view.i8(alive).is_some_and(|state| values.contains(&state));
             let Some(back) = view.address(layout.frame.previous) else { return Outcome::Torn };
             match self.decode(next, view, Some((slot, 0)), false).map_err(Outcome::from) {
                 Ok(frame) if is_alive => self.pass.found.push(frame),

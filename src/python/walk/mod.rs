@@ -106,6 +106,8 @@ struct Pass {
     /// The chunks of the thread's data stack, root first, and where each one's use ends.
     in_use: Vec<(ChunkRead, usize)>,
     frames: FxHashMap<RemoteAddress, Slot>,
+    /// The frames outside the data stack that were passed through.
+    visited: Vec<RemoteAddress>,
     /// What was collected, root first.
     found: Vec<RawFrame>,
     /// Where to go on along heap frames once the next one is read, and whether what was
@@ -125,7 +127,9 @@ impl Pass {
         self.thread = None;
         self.cframe = None;
         self.chunks.clear();
+        self.in_use.clear();
         self.frames.clear();
+        self.visited.clear();
         self.found.clear();
         self.resume = None;
     }
@@ -138,14 +142,16 @@ pub(crate) struct Walk {
     interpreter: RemoteAddress,
     first: Pass,
     second: Pass,
-    /// What the next tick asks for: the `_PyCFrame`, the chunks of the data stack (the
-    /// current one last) and the frames that lie elsewhere.
+    /// What the next tick asks for: the `_PyCFrame`, the chunks of the data stack and the
+    /// frames that lie elsewhere.
     expected_cframe: Option<RemoteAddress>,
     expected_chunks: Vec<(RemoteAddress, usize)>,
     expected_frames: Vec<RemoteAddress>,
     /// Addresses that turned out to be no code object in this tick.
     not_code: Vec<RemoteAddress>,
     rounds: usize,
+    /// Whether the frames are the first read's.
+    first_counts: bool,
     frames: Vec<RawFrame>,
     grade: Grade,
 }
@@ -163,6 +169,7 @@ impl Walk {
             expected_frames: Vec::new(),
             not_code: Vec::new(),
             rounds: 0,
+            first_counts: true,
             frames: Vec::new(),
             grade: Grade::Lost,
         }
@@ -247,12 +254,21 @@ impl Walk {
             self.ask_again(context.layout, context.batch);
             return Step::Read;
         }
-        let second = self.collect(true, false, context);
+        // Of heap frames the second read holds only those that the first one met. If that
+        // one is torn there is nothing to compare: so the second may go on by itself.
+        let heap = matches!(context.layout.frame.liveness, Liveness::Executing { .. });
+        let may_ask = heap && first == Outcome::Torn && self.rounds < MOST_ROUNDS;
+        let second = self.collect(true, may_ask, context);
+        if second == Outcome::Needs {
+            self.rounds = self.rounds.saturating_add(1);
+            return Step::Read;
+        }
         if !context.unchecked.is_empty() && self.rounds < MOST_ROUNDS {
             self.rounds = self.rounds.saturating_add(1);
             return Step::Read;
         }
-        self.judge(first == Outcome::Complete, second == Outcome::Complete);
+        self.first_counts = first == Outcome::Complete;
+        self.judge(self.first_counts, second == Outcome::Complete);
         self.remember(context);
         Step::Done
     }
@@ -265,7 +281,9 @@ impl Walk {
             context,
             not_code: &self.not_code,
             may_ask,
-            may_load: !second,
+            // A code object that only the second read met says that the stack changed;
+            // its name is of no use unless that read goes on by itself.
+            may_load: !second || may_ask,
             links_left: MOST_FRAMES,
         };
         match collector.context.layout.frame.liveness {
@@ -308,29 +326,18 @@ impl Walk {
         if !matches!(self.grade, Grade::Exact | Grade::Functions) {
             return;
         }
-        self.expected_cframe = self.first.cframe.map(|(address, _)| address);
+        let pass = if self.first_counts { &self.first } else { &self.second };
+        self.expected_cframe = pass.cframe.map(|(address, _)| address);
+        self.expected_chunks.clear();
+        self.expected_chunks
+            .extend(pass.in_use.iter().map(|(read, _)| (read.address, read.length)));
         self.expected_frames.clear();
-        let chunks = &self.first.chunks;
-        let inside = |address: RemoteAddress| {
-            chunks.iter().any(|chunk| {
-                address.bytes_since(chunk.address).is_some_and(|at| at < chunk.length as u64)
-            })
-        };
         match context.layout.frame.liveness {
             Liveness::Executing { .. } => {
                 self.expected_frames.extend(self.frames.iter().rev().map(|frame| frame.address));
             }
-            Liveness::Tiling { .. } => {
-                // Only those that this walk passed through: see `Collector::linked`.
-                let asked = self.first.frames.keys().copied();
-                self.expected_frames.extend(asked.filter(|&address| !inside(address)));
-                // Frames come and go; a bound keeps the guesses from growing.
-                let most = self.frames.len().saturating_mul(2).saturating_add(8);
-                self.expected_frames.truncate(most);
-            }
+            Liveness::Tiling { .. } => self.expected_frames.extend_from_slice(&pass.visited),
         }
-        self.expected_chunks.clear();
-        self.expected_chunks.extend(chunks.iter().map(|chunk| (chunk.address, chunk.length)));
     }
 }
 
