@@ -191,3 +191,30 @@ fn a_command_that_starts_gunicorn_is_profiled_whole() {
     let summary = Summary::read(&json);
     assert_eq!(summary.pids("worker").len(), 2, "{}", summary.0["processes"]);
 }
+
+/// A launcher that becomes the application, as `ddtrace-run` does: Python that starts
+/// Python in its own process.
+#[test]
+fn python_that_becomes_another_python_counts_once() {
+    let _alone = alone();
+    let Some(python) = newest() else { return };
+    let folder = folder();
+    let json = folder.path().join("x.json");
+    let launcher = "import os, sys, time; time.sleep(1); \
+                    os.execv(sys.executable, [sys.executable, '-c', sys.argv[1]])";
+    let mut command = Command::new(farrier_path());
+    command
+        .args(["record", "-o", text(&json), "--"])
+        .arg(&python.python)
+        .args(["-c", launcher, BUSY]);
+    let outcome = Outcome::of(command);
+    assert_eq!(outcome.status, Some(7), "{}", outcome.stderr);
+    let summary = Summary::read(&json);
+    assert_eq!(summary.list("processes").len(), 1, "{}", summary.0["processes"]);
+    // One thread before and after, so no more thread time than time.
+    let states = summary.0["states"].as_object().expect("states");
+    let seconds: f64 = states.values().filter_map(serde_json::Value::as_f64).sum();
+    let duration = summary.number(&["recorded", "duration_s"]);
+    assert!((0.8..1.05).contains(&(seconds / duration)), "{seconds} s in {duration} s");
+    assert!(summary.list("functions").iter().any(|function| function["function"] == "busy"));
+}
