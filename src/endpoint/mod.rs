@@ -7,22 +7,57 @@
 //!   …the application…                        "/users/<int:uid>"
 //! ```
 //!
-//! What is known of a server or a framework is data: a [`Known`] function, and what to do
+//! What is known of a server or a framework is data: a known function, and what to do
 //! with its locals. One file holds one framework's rows. Without a framework's route
-//! the endpoint is the method and the path with identifiers folded ([`route::fold`]).
+//! the endpoint is the method and the path with identifiers folded.
 //!
 //! A request is told by the server's own request object *and* the moment the server
 //! wrote down as its start. Both are compared again at every tick, so that an address
 //! that is reused is never taken for the request that had it before.
 
+mod attribution;
 mod flask;
 mod request;
+mod roles;
 mod route;
+mod shared;
 mod wsgi;
 
-pub use request::{Attributed, Attribution, Shared, ThreadRequest};
+pub use attribution::{Attributed, Attribution, ThreadRequest};
+pub use shared::Shared;
 
-use crate::model::Framework;
+use crate::model::{Framework, Grade};
+use crate::python::{FoundFrame, Locals, ReadMemory, Runtime};
+
+/// One thread of a process at the last look, and the memory to read more from.
+pub struct Look<'a> {
+    /// The interpreter.
+    pub runtime: &'a mut Runtime,
+    /// The process' memory.
+    pub memory: &'a dyn ReadMemory,
+    /// The thread's position in [`Runtime::threads`].
+    pub index: usize,
+}
+
+impl std::fmt::Debug for Look<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Look").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Look<'_> {
+    fn frames(&self) -> &[FoundFrame] {
+        self.runtime.threads().get(self.index).map_or(&[], |thread| thread.frames())
+    }
+
+    fn grade(&self) -> Grade {
+        self.runtime.threads().get(self.index).map_or(Grade::Lost, |thread| thread.grade())
+    }
+
+    fn locals(&mut self) -> Locals<'_> {
+        self.runtime.locals(self.memory)
+    }
+}
 
 /// A function whose frame says something about the request.
 struct Known {

@@ -39,6 +39,17 @@ pub(super) struct Judge {
     resolved: Vec<Descriptor>,
 }
 
+/// What a tick has found of one thread.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) seen: &'a Seen,
+    pub(super) thread: &'a PythonThread,
+    /// Whether its stack can be used to tell.
+    pub(super) stack_holds: bool,
+    /// The GIL that it needs.
+    pub(super) gil: Option<Gil>,
+}
+
 /// What a thread was doing. For [`State::GilWait`] the holder is not looked for here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
@@ -50,20 +61,16 @@ pub(super) struct Verdict {
 }
 
 impl Judge {
-    /// Judges one thread by what this tick has seen of it. `stack_holds` says whether its
-    /// stack can be used to tell.
-    #[allow(clippy::too_many_arguments)]
+    /// Judges one thread by what this tick has found of it.
     pub(super) fn judge(
         &mut self,
-        seen: &Seen,
-        thread: &PythonThread,
-        stack_holds: bool,
-        gil: Option<Gil>,
+        found: &Found<'_>,
         process: &Process,
         memory: &dyn ReadMemory,
         marks: &mut KnownMarks,
         tables: &mut Tables,
     ) -> Verdict {
+        let &Found { seen, thread, stack_holds, gil } = found;
         let mut top = [Marks::default(); Marks::FRAMES];
         let leaves = thread.frames().iter().rev().take(Marks::FRAMES);
         let count = leaves

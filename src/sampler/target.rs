@@ -1,8 +1,8 @@
 //! One process being sampled.
 
-use super::judge::{Judge, KnownMarks, Verdict};
+use super::judge::{Found, Judge, KnownMarks, Verdict};
 use super::thread::{Glance, Track};
-use crate::endpoint::{Attribution, Shared};
+use crate::endpoint::{Attribution, Look, Shared};
 use crate::model::{
     Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
     Thread,
@@ -225,16 +225,8 @@ impl Target {
         let mut grade = thread.grade();
         let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
         let gil = runtime.gil(thread.gil());
-        let verdict = judge.judge(
-            &track.seen,
-            thread,
-            stack_holds,
-            gil,
-            process,
-            memory,
-            &mut common.marks,
-            &mut common.tables,
-        );
+        let found = Found { seen: &track.seen, thread, stack_holds, gil };
+        let verdict = judge.judge(&found, process, memory, &mut common.marks, &mut common.tables);
         let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
         let stack = track.stacks.intern(thread, &mut common.tables);
         let blocked = !matches!(verdict.state, State::Running | State::Unknown);
@@ -250,15 +242,14 @@ impl Target {
             Some(tid) if tid.get() == main => "MainThread",
             _ => "thread",
         };
+        let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
         let attributed = self.attribution.attribute(
+            &mut look,
             &mut track.request,
-            &mut self.runtime,
-            index,
-            &self.memory,
-            &mut common.tables,
-            &mut common.requests,
             verdict.state,
             fallback,
+            &mut common.requests,
+            &mut common.tables,
         );
         let track = self.tracks.get_mut(index)?;
         let name = track.request.name().unwrap_or(fallback);

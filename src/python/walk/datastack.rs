@@ -14,9 +14,8 @@
 //! thread's current frame is the last tile. A frame that was popped or is just being
 //! set up breaks one of the two.
 
-use super::{
-    ChunkRead, Collector, FixedPart, MOST_CHUNKS, MOST_FRAMES, Outcome, RawFrame, ThreadBytes,
-};
+use super::collector::{Collector, FixedPart, ThreadBytes};
+use super::{ChunkRead, MOST_CHUNKS, MOST_FRAMES, Outcome, RawFrame};
 use crate::python::layout::{Liveness, chunk};
 use crate::python::view::View;
 use crate::units::RemoteAddress;

@@ -5,7 +5,8 @@
 //! that, functions were never wrong in thousands of torn reads; lines of callers were,
 //! which the second read tells.
 
-use super::{Collector, FixedPart, MOST_FRAMES, Outcome, extra_frame_size};
+use super::collector::{Collector, FixedPart};
+use super::{MOST_FRAMES, Outcome, extra_frame_size};
 use crate::python::layout::Liveness;
 
 impl Collector<'_, '_> {

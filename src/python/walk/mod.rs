@@ -17,17 +17,18 @@
 //! Where the guess was wrong the missing ranges are asked for in a next round. No walk
 //! is repeated in the hope of a better one: that would favour code that stands still.
 
+mod collector;
 mod datastack;
 mod heap;
 
 use rustc_hash::FxHashMap;
 
 use super::code::{CodeId, Codes};
-use super::layout::{CurrentFrame, Instruction, Layout, Liveness};
-use super::view::View;
+use super::layout::{Layout, Liveness};
 use crate::model::Grade;
 use crate::process::{Batch, Slot};
 use crate::units::RemoteAddress;
+use collector::Collector;
 
 /// The most frames of one stack that are read.
 pub(crate) const MOST_FRAMES: usize = 16_384;
@@ -351,175 +352,5 @@ fn extra_frame_size(layout: &Layout) -> usize {
     match layout.frame.liveness {
         Liveness::Executing { .. } => layout.frame.localsplus.saturating_add(LOCALS),
         Liveness::Tiling { .. } => layout.frame.size,
-    }
-}
-
-/// Turns the bytes of one pass into frames.
-struct Collector<'a, 'b> {
-    interpreter: RemoteAddress,
-    pass: &'a mut Pass,
-    context: &'a mut Context<'b>,
-    not_code: &'a [RemoteAddress],
-    /// Whether what is missing may be asked for.
-    may_ask: bool,
-    /// Whether an unknown code object may be loaded.
-    may_load: bool,
-    /// How many more frames outside the data stack are followed: they may form a ring.
-    links_left: usize,
-}
-
-/// Why a frame could not be decoded.
-enum Bad {
-    Torn,
-    Load(RemoteAddress),
-}
-
-/// A copy of the first bytes of a frame, which hold all its fixed fields in any version,
-/// so that the batch can be asked meanwhile.
-struct FixedPart {
-    bytes: [u8; Self::SIZE],
-    length: usize,
-}
-
-impl FixedPart {
-    const SIZE: usize = 128;
-
-    /// The frame of `size` bytes at `at`, if it was read whole.
-    fn of(bytes: Option<&[u8]>, at: usize, size: usize) -> Option<Self> {
-        let bytes = View(bytes?).bytes(at, size)?;
-        let length = size.min(Self::SIZE);
-        let mut copy = Self { bytes: [0; Self::SIZE], length };
-        copy.bytes.get_mut(..length)?.copy_from_slice(bytes.get(..length)?);
-        Some(copy)
-    }
-
-    fn view(&self) -> View<'_> {
-        View(self.bytes.get(..self.length).unwrap_or_default())
-    }
-}
-
-impl From<Bad> for Outcome {
-    fn from(bad: Bad) -> Self {
-        match bad {
-            Bad::Torn => Self::Torn,
-            Bad::Load(address) => Self::Load(address),
-        }
-    }
-}
-
-/// What the thread state said.
-struct ThreadBytes {
-    current_frame: Current,
-    chunk: RemoteAddress,
-    top: RemoteAddress,
-}
-
-enum Current {
-    Frame(RemoteAddress),
-    /// The `_PyCFrame` here has to be read first.
-    Behind(RemoteAddress),
-    Torn,
-}
-
-impl Collector<'_, '_> {
-    fn thread(&self) -> Option<ThreadBytes> {
-        let layout = &self.context.layout.thread;
-        let bytes = View(self.context.batch.bytes(self.pass.thread?)?);
-        if bytes.address(layout.interp)? != self.interpreter {
-            return None;
-        }
-        let current_frame = match layout.current_frame {
-            CurrentFrame::Direct(offset) => Current::Frame(bytes.address(offset)?),
-            CurrentFrame::ThroughCFrame { cframe, current_frame } => {
-                let wanted = bytes.address(cframe)?;
-                match self.pass.cframe {
-                    Some((address, slot)) if address == wanted => {
-                        let cframe = self.context.batch.bytes(slot);
-                        match cframe.and_then(|bytes| View(bytes).address(current_frame)) {
-                            Some(frame) => Current::Frame(frame),
-                            None => Current::Torn,
-                        }
-                    }
-                    _ => Current::Behind(wanted),
-                }
-            }
-        };
-        let (chunk, top) = match layout.datastack {
-            Some(datastack) => (bytes.address(datastack.chunk)?, bytes.address(datastack.top)?),
-            None => (RemoteAddress::NULL, RemoteAddress::NULL),
-        };
-        Some(ThreadBytes { current_frame, chunk, top })
-    }
-
-    /// The topmost frame's address, or what is to be done before it is known.
-    fn current_frame(&mut self, thread: &ThreadBytes) -> Result<RemoteAddress, Outcome> {
-        match thread.current_frame {
-            Current::Frame(address) => Ok(address),
-            Current::Torn => Err(Outcome::Torn),
-            Current::Behind(cframe) => {
-                if !self.may_ask || !cframe.is_plausible() {
-                    return Err(Outcome::Torn);
-                }
-                let slot = self.context.batch.ask(cframe, CFRAME_SIZE);
-                self.pass.cframe = Some((cframe, slot));
-                Err(Outcome::Needs)
-            }
-        }
-    }
-
-    /// The code object at `address`, if it is a known one; noted to be checked.
-    fn code(&mut self, address: RemoteAddress) -> Result<CodeId, Bad> {
-        let address = RemoteAddress::new(address.get() & !self.context.layout.frame.tag_mask);
-        match self.context.codes.at(address) {
-            Some(id) => {
-                if !self.context.codes.is_checked(id, self.context.tick)
-                    && !self.context.unchecked.contains(&id)
-                {
-                    self.context.unchecked.push(id);
-                }
-                Ok(id)
-            }
-            None if !self.may_load
-                || !address.is_plausible()
-                || self.not_code.contains(&address) =>
-            {
-                Err(Bad::Torn)
-            }
-            None => Err(Bad::Load(address)),
-        }
-    }
-
-    /// The frame in these bytes.
-    fn decode(
-        &mut self,
-        address: RemoteAddress,
-        bytes: View<'_>,
-        place: Option<(Slot, usize)>,
-        owned_by_generator: bool,
-    ) -> Result<RawFrame, Bad> {
-        let layout = &self.context.layout.frame;
-        let code_address = bytes.address(layout.code).ok_or(Bad::Torn)?;
-        let instruction = layout.instruction;
-        let id = self.code(code_address)?;
-        let code = self.context.codes.get(id).ok_or(Bad::Torn)?;
-        let offset = match instruction {
-            Instruction::Index { offset, unit } => bytes
-                .i32(offset)
-                .and_then(|index| i64::from(index).checked_mul(i64::from(unit)))
-                .ok_or(Bad::Torn)?,
-            Instruction::Pointer { offset } => {
-                let pointer = bytes.u64(offset).ok_or(Bad::Torn)?;
-                let start = code.instructions.ok_or(Bad::Torn)?.get();
-                let offset = pointer.wrapping_sub(start).cast_signed();
-                // A frame that has not started points one unit before the first.
-                let end = code.instruction_bytes.cast_signed();
-                if offset < -2 || offset >= end {
-                    return Err(Bad::Torn);
-                }
-                offset
-            }
-        };
-        let shown = owned_by_generator || offset >= code.first_traceable || code.frame_size == 0;
-        Ok(RawFrame { address, code: id, offset, shown, place })
     }
 }

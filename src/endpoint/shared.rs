@@ -1,0 +1,97 @@
+//! The names of endpoints, for all processes of a recording together: requests are
+//! numbered, paths are folded, and there is an end to the number of names.
+
+use rustc_hash::FxHashMap;
+
+use super::route::fold;
+use crate::model::{Endpoint, EndpointId, Framework, RequestId, Tables};
+
+/// The most endpoints named by raw paths. Beyond that a crawler's thousand paths are
+/// one: `GET (other paths)`.
+const MOST_FOLDED_PATHS: usize = 500;
+
+/// The methods of RFC 9110 and RFC 5789. A client may send any word.
+const METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+/// What all processes of a recording share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    requests: u64,
+    /// Endpoints named by their path, by label.
+    folded: FxHashMap<String, EndpointId>,
+    /// How many names of threads that serve no request have a label of their own.
+    backgrounds: usize,
+}
+
+impl Shared {
+    /// A number for a request that was not seen before.
+    pub(super) fn next_request(&mut self) -> Option<RequestId> {
+        self.requests += 1;
+        RequestId::new(self.requests)
+    }
+
+    /// The endpoint of a folded path; `None` for a new one once there are too many.
+    pub(super) fn folded_endpoint(
+        &mut self,
+        method: &str,
+        path: &str,
+        tables: &mut Tables,
+    ) -> Option<EndpointId> {
+        let route = fold(path);
+        let key = format!("{method} {route}");
+        if let Some(&known) = self.folded.get(&key) {
+            return Some(known);
+        }
+        if self.folded.len() >= MOST_FOLDED_PATHS {
+            return None;
+        }
+        let new = endpoint(tables, method, &route, Framework::None, None);
+        self.folded.insert(key, new);
+        Some(new)
+    }
+
+    /// The label of a thread that serves no request. A server that makes a thread for
+    /// each task has no end of names.
+    pub(super) fn background(&mut self, name: &str, tables: &mut Tables) -> EndpointId {
+        const MOST_NAMES: usize = 200;
+        self.backgrounds += 1;
+        if self.backgrounds > MOST_NAMES {
+            return label(tables, "(background other threads)");
+        }
+        label(tables, &format!("(background {name})"))
+    }
+}
+
+/// The endpoint of a path beyond the bound. Its method is bounded too.
+pub(super) fn other_paths(method: &str, tables: &mut Tables) -> EndpointId {
+    let method = if METHODS.contains(&method) { method } else { "OTHER" };
+    endpoint(tables, method, "(other paths)", Framework::None, None)
+}
+
+/// The endpoint of a method and a route.
+pub(super) fn endpoint(
+    tables: &mut Tables,
+    method: &str,
+    route: &str,
+    framework: Framework,
+    handler: Option<&str>,
+) -> EndpointId {
+    let label = tables.intern_string(&format!("{method} {route}"));
+    let method = Some(tables.intern_string(method));
+    let route = Some(tables.intern_string(route));
+    let handler = handler.map(|handler| tables.intern_string(handler));
+    tables.intern_endpoint(Endpoint { label, method, route, framework, handler })
+}
+
+/// The endpoint that stands for no request.
+pub(super) fn label(tables: &mut Tables, text: &str) -> EndpointId {
+    let label = tables.intern_string(text);
+    tables.intern_endpoint(Endpoint {
+        label,
+        method: None,
+        route: None,
+        framework: Framework::None,
+        handler: None,
+    })
+}
