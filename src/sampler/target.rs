@@ -41,6 +41,8 @@ pub(super) struct Target {
     sampled: Vec<usize>,
     /// When the list of threads was last read.
     listed: Nanos,
+    /// How long that list holds if nothing seems to have changed.
+    list_interval: Nanos,
     /// When the process was last ticked.
     ticked: Option<Nanos>,
     /// Whether a frame has told the worker class.
@@ -63,6 +65,10 @@ pub(super) fn try_locate(process: &Process, common: &mut Common) -> Result<(), p
 /// How often the list of threads is read anew even if nothing seems to have changed:
 /// a thread may leave the interpreter and live on.
 const LIST_INTERVAL: Nanos = Nanos::from_millis(1000);
+
+/// How soon it is read again after a thread was listed that has no number yet; later and
+/// later as long as that stays so.
+const FIRST_RETRY: Nanos = Nanos::from_millis(10);
 
 impl Target {
     /// Finds the interpreter in a process and its threads.
@@ -109,6 +115,7 @@ impl Target {
             wanted: Vec::new(),
             sampled: Vec::new(),
             listed: now,
+            list_interval: LIST_INTERVAL,
             ticked: None,
             worker_class_known: false,
         };
@@ -176,7 +183,7 @@ impl Target {
         self.collect(now, period, longest, common, samples);
         self.name_holders(common, samples);
         self.ticked = Some(now);
-        if threads_changed || now.saturating_sub(self.listed) >= LIST_INTERVAL {
+        if threads_changed || now.saturating_sub(self.listed) >= self.list_interval {
             self.relist(now)?;
         }
         Ok(())
@@ -310,6 +317,14 @@ impl Target {
             return Err(Gone);
         }
         self.follow_threads();
+        // A thread that was only just made has no number of its own yet.
+        self.list_interval = if self.tracks.iter().all(|track| track.tid.is_some()) {
+            LIST_INTERVAL
+        } else if self.list_interval == LIST_INTERVAL {
+            FIRST_RETRY
+        } else {
+            LIST_INTERVAL.min(self.list_interval.saturating_add(self.list_interval))
+        };
         Ok(())
     }
 
