@@ -39,6 +39,10 @@ const MOST_CHUNKS: usize = 512;
 /// are found one by one, so that a deep stack's first walk takes many.
 const MOST_ROUNDS: usize = 4096;
 
+/// How many frames of a data stack one walk decodes, counting again those that it comes by
+/// in every round: a stack may be deep, or take many rounds, but not both without end.
+const MOST_STEPS: usize = 1 << 22;
+
 /// A frame as it was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawFrame {
@@ -146,6 +150,7 @@ pub(crate) struct Walk {
     /// Addresses that turned out to be no code object in this tick.
     not_code: Vec<RemoteAddress>,
     rounds: usize,
+    steps: usize,
     frames: Vec<RawFrame>,
     grade: Grade,
 }
@@ -163,6 +168,7 @@ impl Walk {
             expected_frames: Vec::new(),
             not_code: Vec::new(),
             rounds: 0,
+            steps: 0,
             frames: Vec::new(),
             grade: Grade::Lost,
         }
@@ -181,6 +187,7 @@ impl Walk {
     /// Asks for what the last walk found.
     pub(crate) fn start(&mut self, layout: &Layout, batch: &mut Batch) {
         self.rounds = 0;
+        self.steps = 0;
         self.not_code.clear();
         self.first.clear();
         self.second.clear();
@@ -224,17 +231,20 @@ impl Walk {
 
     /// Goes on with the bytes that were read.
     pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Step {
-        let mut may_ask = self.rounds < MOST_ROUNDS;
+        let mut may_ask = self.rounds < MOST_ROUNDS && self.steps < MOST_STEPS;
         let first = loop {
             match self.collect(false, may_ask, context) {
                 Outcome::Load(address) => return Step::Load(address),
                 Outcome::Needs if may_ask => {
                     self.rounds = self.rounds.saturating_add(1);
                     match context.layout.frame.liveness {
-                        // What is missing of a data stack comes in one round, so the
-                        // second read can come with it.
-                        Liveness::Tiling { .. } => self.ask_again(context.layout, context.batch),
-                        Liveness::Executing { .. } => self.second.clear(),
+                        // What is missing of a data stack mostly comes in one round, so
+                        // the second read can come with it. Not in every round: the work
+                        // would grow with the square of a chain of chunks or generators.
+                        Liveness::Tiling { .. } if self.rounds == 1 => {
+                            self.ask_again(context.layout, context.batch);
+                        }
+                        _ => self.second.clear(),
                     }
                     return Step::Read;
                 }
@@ -265,11 +275,18 @@ impl Walk {
             context,
             not_code: &self.not_code,
             may_ask,
-            may_load: !second,
+            may_load: !second && self.steps < MOST_STEPS,
             links_left: MOST_FRAMES,
         };
         match collector.context.layout.frame.liveness {
-            Liveness::Tiling { .. } => collector.collect_data_stack(),
+            Liveness::Tiling { .. } => {
+                let outcome = collector.collect_data_stack();
+                let links = MOST_FRAMES.saturating_sub(collector.links_left);
+                let steps = links.saturating_add(collector.pass.found.len());
+                self.steps = self.steps.saturating_add(steps);
+                outcome
+            }
+            // Each round goes on where the last one was.
             Liveness::Executing { .. } => collector.collect_heap(),
         }
     }
