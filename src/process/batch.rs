@@ -109,6 +109,11 @@ impl Batch {
         self.buffer.get(range.start..range.start.checked_add(range.filled)?)
     }
 
+    /// How many bytes were asked for since the batch was cleared.
+    pub(crate) const fn bytes_wanted(&self) -> usize {
+        self.wanted
+    }
+
     /// How many ranges have been offered to a reader.
     pub(crate) const fn read_count(&self) -> usize {
         self.read

@@ -43,6 +43,10 @@ const MOST_ROUNDS: usize = 4096;
 /// in every round: a stack may be deep, or take many rounds, but not both without end.
 const MOST_STEPS: usize = 1 << 22;
 
+/// How much all walks of a look may ask for before they have to do with what there is, in
+/// bytes: thousands of threads with usual stacks, or a few with the largest.
+const MOST_ASKED: usize = 48 << 20;
+
 /// A frame as it was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawFrame {
@@ -197,6 +201,9 @@ impl Walk {
             first.cframe = Some((cframe, batch.ask(cframe, CFRAME_SIZE)));
         }
         for &(address, length) in &self.expected_chunks {
+            if batch.bytes_wanted() >= MOST_ASKED {
+                break;
+            }
             let slot = batch.ask(address, length);
             first.chunks.push(ChunkRead { address, length, slot });
         }
@@ -231,7 +238,9 @@ impl Walk {
 
     /// Goes on with the bytes that were read.
     pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Step {
-        let mut may_ask = self.rounds < MOST_ROUNDS && self.steps < MOST_STEPS;
+        let mut may_ask = self.rounds < MOST_ROUNDS
+            && self.steps < MOST_STEPS
+            && context.batch.bytes_wanted() < MOST_ASKED;
         let first = loop {
             match self.collect(false, may_ask, context) {
                 Outcome::Load(address) => return Step::Load(address),
