@@ -18,7 +18,7 @@ use farrier::model::Tables;
 use farrier::process::{
     Batch, Image, Images, LiveMemory, Process, ReadMemory, RecordingMemory, SnapshotMemory,
 };
-use farrier::python::Runtime;
+use farrier::python::{Error, Runtime};
 use farrier::units::{Pid, RemoteAddress};
 use flate2::{Compression, write::DeflateEncoder};
 use serde_json::{Map, Value, json};
@@ -42,10 +42,7 @@ fn banner_page(image: &Image, memory: &dyn ReadMemory, text: &str) -> Option<u64
 }
 
 /// What is read of everything, twice as the sampler does it.
-fn record(
-    images: &[Image],
-    memory: &dyn ReadMemory,
-) -> Result<SnapshotMemory, farrier::python::Error> {
+fn record(images: &[Image], memory: &dyn ReadMemory) -> Result<SnapshotMemory, Error> {
     let recording = RecordingMemory::new(memory);
     let mut tables = Tables::new();
     let mut runtime = Runtime::locate(images, &recording)?;

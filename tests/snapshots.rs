@@ -72,6 +72,7 @@ fn stacks_are_those_that_the_target_told() {
         let mut names = BTreeSet::new();
         for index in seen.all.clone() {
             let (name, _) = seen.name(&saved, index);
+            assert!(names.insert(name.clone()), "{}: {name} twice", saved.version);
             if STANDING.contains(&name.as_str()) {
                 let grade = seen.runtime.threads()[index].grade();
                 assert_eq!(grade, Grade::Exact, "{}: {name}", saved.version);
@@ -79,10 +80,13 @@ fn stacks_are_those_that_the_target_told() {
                 let told = truth.iter().find(|thread| thread["name"] == name.as_str());
                 let told = told.expect("the target told of it");
                 assert_eq!(seen.stack(index), told["frames"], "{}: {name}", saved.version);
+                // Up to 3.10 the C library says it, at a place that depends on the architecture.
+                if cfg!(not(target_arch = "x86_64")) {
+                    continue;
+                }
                 let tids = seen.runtime.threads()[index].stated_tids();
                 assert!(tids.iter().any(|&tid| told["tid"] == tid), "{}: {tids:?}", saved.version);
             }
-            assert!(names.insert(name.clone()), "{}: {name} twice", saved.version);
         }
         let told = ["MainThread", "sleeper", "spinner"].map(String::from);
         assert_eq!(names, BTreeSet::from(told), "{}", saved.version);
