@@ -23,7 +23,6 @@ use farrier::units::{Pid, RemoteAddress};
 use flate2::{Compression, write::DeflateEncoder};
 use serde_json::{Map, Value, json};
 
-const SECTIONS: [&str; 1] = [".PyRuntime"];
 const SYMBOLS: [&str; 2] = ["_PyRuntime", "Py_Version"];
 
 /// The page that has the text of `Py_GetVersion()`: up to 3.10 nothing else tells it.
@@ -73,7 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             Some((image, found.version().to_string()))
         })
         .ok_or("no interpreter")?;
-    let sections = SECTIONS.iter().filter_map(|&name| Some((name, image.section(name)?)));
+    let sections = [".PyRuntime"].iter().filter_map(|&name| Some((name, image.section(name)?)));
     let symbols = SYMBOLS.iter().filter_map(|&name| Some((name, image.symbol(name)?)));
     let (sections, symbols): (Vec<_>, Vec<_>) = (sections.collect(), symbols.collect());
     let page = banner_page(image, &memory, &format!("{version} ("));
