@@ -109,6 +109,25 @@ impl Batch {
         self.buffer.get(range.start..range.start.checked_add(range.filled)?)
     }
 
+    /// How many bytes were asked for since the batch was cleared.
+    pub(crate) const fn bytes_wanted(&self) -> usize {
+        self.wanted
+    }
+
+    /// How many ranges have been offered to a reader.
+    pub(crate) const fn read_count(&self) -> usize {
+        self.read
+    }
+
+    /// What was read of the ranges from the `first` one on: address and bytes.
+    pub(crate) fn read_from(&self, first: usize) -> impl Iterator<Item = (RemoteAddress, &[u8])> {
+        let read = self.ranges.iter().zip(&self.remote).take(self.read).skip(first);
+        read.filter_map(|(range, remote)| {
+            let bytes = self.buffer.get(range.start..range.start.checked_add(range.filled)?)?;
+            Some((RemoteAddress::new(remote.base as u64), bytes))
+        })
+    }
+
     /// System calls made for this batch since it was made.
     pub const fn calls(&self) -> u64 {
         self.calls

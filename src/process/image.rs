@@ -49,6 +49,22 @@ pub struct Image {
 }
 
 impl Image {
+    /// An image described by hand, for saved memory whose files are not there: its path,
+    /// sections and symbols by name and address, and its writable ranges (start and end).
+    pub fn described(
+        path: impl Into<PathBuf>,
+        sections: &[(&str, RemoteAddress)],
+        symbols: &[(&str, RemoteAddress)],
+        writable: Vec<(RemoteAddress, RemoteAddress)>,
+    ) -> Self {
+        let entries = |named: &[(&str, RemoteAddress)]| {
+            named.iter().map(|&(name, address)| (name.to_owned(), address.get())).collect()
+        };
+        let file =
+            ElfFile { first_segment: None, sections: entries(sections), symbols: entries(symbols) };
+        Self { path: path.into(), bias: 0, file: Arc::new(file), writable, is_executable: false }
+    }
+
     /// The file, as the target names it.
     pub fn path(&self) -> &Path {
         &self.path
@@ -251,6 +267,24 @@ mod tests {
         assert_eq!(own.path(), std::env::current_exe().unwrap());
         assert!(!own.writable().is_empty());
         assert_eq!(own.symbol("_PyRuntime"), None);
+    }
+
+    #[test]
+    fn a_described_image_says_what_it_was_told() {
+        let at = RemoteAddress::new;
+        let range = (at(0x3000), at(0x4000));
+        let image = Image::described(
+            "libpython3.9.so",
+            &[(".PyRuntime", at(0x1000))],
+            &[("_PyRuntime", at(0x2000))],
+            vec![range],
+        );
+        assert_eq!(image.section(".PyRuntime"), Some(at(0x1000)));
+        assert_eq!(
+            (image.symbol("_PyRuntime"), image.symbol("Py_Version")),
+            (Some(at(0x2000)), None)
+        );
+        assert_eq!((image.writable(), image.path()), (&[range][..], Path::new("libpython3.9.so")));
     }
 
     #[test]

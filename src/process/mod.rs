@@ -49,7 +49,7 @@ pub use machine::{cpus_online, host_name};
 pub use memory::{LiveMemory, ReadMemory};
 pub use permission::{Advice, explain};
 pub use program::{FileIdentity, ProgramIdentity};
-pub use snapshot::SnapshotMemory;
+pub use snapshot::{RecordingMemory, SnapshotMemory};
 pub use sockets::{Descriptor, Descriptors, PathId, Watched};
 pub use tree::{children, descendants, find_by_command_line};
 

@@ -1,9 +1,12 @@
-//! Saved memory as [`ReadMemory`]: the double for tests and for the fuzzer.
+//! Saved memory as [`ReadMemory`]: the double for tests and for the fuzzer; and how it is
+//! saved, by keeping what was read of a live process.
 //!
 //! A snapshot file is a sequence of `address: u64, length: u64, bytes`, little
 //! endian. Ranges may touch but not overlap.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
 
 use super::{Batch, ReadMemory, Result};
 use crate::units::RemoteAddress;
@@ -20,9 +23,39 @@ impl SnapshotMemory {
         Self::default()
     }
 
-    /// Adds a range.
+    /// Adds a range that overlaps none that is there.
     pub fn insert(&mut self, address: RemoteAddress, bytes: Vec<u8>) {
         self.ranges.insert(address.get(), bytes);
+    }
+
+    /// Adds those of the bytes at `address` that are not there yet: what was read first
+    /// stays.
+    pub fn keep(&mut self, address: RemoteAddress, bytes: &[u8]) {
+        let stop = |(start, known): (&u64, &Vec<u8>)| start.saturating_add(known.len() as u64);
+        let start = address.get();
+        let end = start.saturating_add(bytes.len() as u64);
+        let mut at = start;
+        while at < end {
+            let known = self.ranges.range(..=at).next_back().map(stop);
+            if let Some(beyond) = known.filter(|&beyond| beyond > at) {
+                at = beyond;
+                continue;
+            }
+            let next = self.ranges.range((Excluded(at), Unbounded)).next();
+            let gap = next.map_or(end, |(&next, _)| next.min(end));
+            let offset = |address: u64| usize::try_from(address.saturating_sub(start)).ok();
+            let piece = offset(at).zip(offset(gap)).and_then(|(from, to)| bytes.get(from..to));
+            let piece = piece.unwrap_or_default();
+            match self.ranges.range_mut(..at).next_back() {
+                Some((&before, known)) if stop((&before, known)) == at => {
+                    known.extend_from_slice(piece);
+                }
+                _ => {
+                    self.ranges.insert(at, piece.to_vec());
+                }
+            }
+            at = gap;
+        }
     }
 
     /// The snapshot in a file's bytes. A cut or damaged tail is left out.
@@ -111,9 +144,86 @@ impl ReadMemory for SnapshotMemory {
     }
 }
 
+/// Memory that keeps a copy of all that is read through it: how snapshots are made.
+pub struct RecordingMemory<'a> {
+    memory: &'a dyn ReadMemory,
+    kept: RefCell<SnapshotMemory>,
+}
+
+impl std::fmt::Debug for RecordingMemory<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RecordingMemory").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
+
+impl<'a> RecordingMemory<'a> {
+    /// Nothing was read of `memory` yet.
+    pub fn new(memory: &'a dyn ReadMemory) -> Self {
+        Self { memory, kept: RefCell::default() }
+    }
+
+    /// What was read. Of bytes that were read twice, the first are kept.
+    pub fn into_snapshot(self) -> SnapshotMemory {
+        self.kept.into_inner()
+    }
+}
+
+impl ReadMemory for RecordingMemory<'_> {
+    fn read(&self, batch: &mut Batch) -> Result<()> {
+        let first = batch.read_count();
+        self.memory.read(batch)?;
+        let mut kept = self.kept.borrow_mut();
+        for (address, bytes) in batch.read_from(first) {
+            kept.keep(address, bytes);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(address: u64) -> RemoteAddress {
+        RemoteAddress::new(address)
+    }
+
+    #[test]
+    fn bytes_that_overlap_are_kept_once_and_the_first_stay() {
+        let mut snapshot = SnapshotMemory::new();
+        snapshot.keep(at(0x1004), &[1; 4]);
+        snapshot.keep(at(0x1010), &[2; 4]);
+        snapshot.keep(at(0x1002), &[3; 0x12]);
+        snapshot.keep(at(0x1006), &[4; 4]);
+        snapshot.keep(at(0x1000), &[]);
+        let mut batch = Batch::new();
+        let all = batch.ask(at(0x1002), 0x12);
+        snapshot.read(&mut batch).unwrap();
+        let expected = [3, 3, 1, 1, 1, 1, 3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2];
+        assert_eq!(batch.bytes(all), Some(&expected[..]));
+        assert_eq!(snapshot.ranges().map(|(_, bytes)| bytes.len()).sum::<usize>(), 0x12);
+    }
+
+    #[test]
+    fn a_recording_gives_the_same_bytes_again_from_a_file() {
+        let mut source = SnapshotMemory::new();
+        source.insert(at(0x1000), (0..=255).collect());
+        let recording = RecordingMemory::new(&source);
+        let mut batch = Batch::new();
+        batch.ask(at(0x1010), 8);
+        recording.read(&mut batch).unwrap();
+        // Later reads of one batch, overlapping ranges and a hole.
+        batch.ask(at(0x1014), 8);
+        batch.ask(at(0x10fe), 8);
+        batch.ask(at(0x9000), 8);
+        recording.read(&mut batch).unwrap();
+        let snapshot = SnapshotMemory::parse(&recording.into_snapshot().to_file());
+        let kept: Vec<_> = snapshot.ranges().map(|(start, bytes)| (start, bytes.len())).collect();
+        assert_eq!(kept, [(at(0x1010), 12), (at(0x10fe), 2)]);
+        for (start, bytes) in snapshot.ranges() {
+            assert_eq!(u64::from(bytes[0]), start.get() & 0xff);
+        }
+    }
 
     #[test]
     fn a_file_round_trips_and_reads_cross_touching_ranges() {

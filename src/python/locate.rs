@@ -120,14 +120,18 @@ fn banner(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Option<V
     /// A version text that lies across two steps is found in the second.
     const OVERLAP: usize = 64;
     /// The static data of an interpreter is below a megabyte; an embedding executable's
-    /// may be larger.
+    /// may be larger. All ranges together: how many there are is the target's choice.
     const MOST: u64 = 64 << 20;
+    let mut left = MOST;
     for &(start, end) in image.writable() {
-        let length = end.bytes_since(start).unwrap_or(0).min(MOST);
+        let length = end.bytes_since(start).unwrap_or(0).min(left);
+        left = left.saturating_sub(length);
         let mut at = 0;
         while at < length {
+            let step =
+                usize::try_from(length.saturating_sub(at)).map_or(STEP, |rest| rest.min(STEP));
             batch.clear();
-            let slot = batch.ask(start.plus(at), STEP);
+            let slot = batch.ask(start.plus(at), step);
             memory.read(batch).ok()?;
             let bytes = batch.prefix(slot).unwrap_or_default();
             let found = bytes.windows(2).enumerate().filter(|(_, pair)| *pair == b"3.");

@@ -19,6 +19,12 @@ use crate::model::{FrameId, FunctionId, Grade, Tables};
 use crate::process::{Batch, Image, ReadMemory, Slot};
 use crate::units::RemoteAddress;
 
+/// What one look may spend on code objects that are not known yet: calls and bytes. What is
+/// left over comes with the next look, and until then its frames count as torn. It is more
+/// than a thousand functions take; without a bound, a made-up stack of them could take
+/// gigabytes.
+const MOST_FOR_CODES: (u64, u64) = (12_000, 16 << 20);
+
 /// An interpreter that is being read.
 #[derive(Debug)]
 pub struct Runtime {
@@ -33,6 +39,8 @@ pub struct Runtime {
     objects_batch: Batch,
     names: Names,
     tick: u64,
+    /// Up to where the counts of `objects_batch` may grow in this look.
+    most_for_codes: (u64, u64),
     /// Codes that were used in the last look and whose fingerprints come with the next.
     used: Vec<CodeId>,
     fingerprints: Vec<(CodeId, Slot)>,
@@ -138,6 +146,7 @@ impl Runtime {
             objects_batch: Batch::new(),
             names,
             tick: 0,
+            most_for_codes: (0, 0),
             used: Vec::new(),
             fingerprints: Vec::new(),
             unchecked: Vec::new(),
@@ -223,6 +232,11 @@ impl Runtime {
         wanted: &[usize],
     ) -> Result<Look, Error> {
         self.tick = self.tick.saturating_add(1);
+        let objects = &self.objects_batch;
+        self.most_for_codes = (
+            objects.calls().saturating_add(MOST_FOR_CODES.0),
+            objects.bytes_read().saturating_add(MOST_FOR_CODES.1),
+        );
         self.batch.clear();
         self.ask_first_round(wanted);
         memory.read(&mut self.batch)?;
@@ -321,6 +335,12 @@ impl Runtime {
                 Step::Done => return false,
                 Step::Read => return true,
                 Step::Load(address) => {
+                    let spent = &self.objects_batch;
+                    let (calls, bytes) = self.most_for_codes;
+                    if spent.calls() >= calls || spent.bytes_read() >= bytes {
+                        thread.walk.refuse_code(address);
+                        continue;
+                    }
                     let mut objects = Objects::new(
                         memory,
                         &self.layout,

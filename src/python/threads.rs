@@ -1,5 +1,7 @@
 //! The interpreters of a process and their threads.
 
+use rustc_hash::FxHashSet;
+
 use super::layout::{GilPlace, Layout};
 use super::objects::Objects;
 use super::view::View;
@@ -49,9 +51,11 @@ pub(crate) fn discover(
 ) -> Option<(Vec<Interpreter>, Vec<ThreadState>)> {
     let mut interpreters = Vec::new();
     let mut threads = Vec::new();
+    // Each try at a torn list that is a ring would read it up to the limit.
+    let mut seen = FxHashSet::default();
     let mut next = objects.address(runtime.plus(layout.runtime.interpreters_head as u64))?;
     while !next.is_null() {
-        if interpreters.len() >= MOST_INTERPRETERS || !next.is_plausible() {
+        if interpreters.len() >= MOST_INTERPRETERS || !next.is_plausible() || !seen.insert(next) {
             return None;
         }
         let address = next;
@@ -63,7 +67,7 @@ pub(crate) fn discover(
         interpreters.push(Interpreter { address, gil, threads_head });
         let mut thread = threads_head;
         while !thread.is_null() {
-            if threads.len() >= MOST_THREADS || !thread.is_plausible() {
+            if threads.len() >= MOST_THREADS || !thread.is_plausible() || !seen.insert(thread) {
                 return None;
             }
             let (state, following) = thread_state(thread, address, gil, objects, layout)?;

@@ -9,6 +9,8 @@
 
 mod farrier;
 mod interpreters;
+mod objects;
+mod saved;
 mod target;
 
 use std::fs::File;
@@ -18,6 +20,8 @@ use std::time::{Duration, Instant};
 
 pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_path, run};
 pub(crate) use interpreters::{Interpreter, interpreter, interpreters, newest, required, skip};
+pub(crate) use objects::strings_behind;
+pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};
 
 /// The longest that a test waits for something that should come at once.

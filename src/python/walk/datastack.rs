@@ -27,6 +27,10 @@ const SLACK: usize = 768;
 /// locals could need one.
 const LARGEST_CHUNK: usize = 1 << 20;
 
+/// How much of one data stack is read, in bytes: [`MOST_FRAMES`] of half a kilobyte each,
+/// which is more than functions take.
+const LARGEST_STACK: usize = 8 << 20;
+
 /// `DATA_STACK_CHUNK_SIZE` (`Python/pystate.c`) less what [`SLACK`] adds.
 const USUAL_CHUNK: usize = 16 * 1024 - SLACK;
 
@@ -44,6 +48,7 @@ impl Collector<'_, '_> {
             // The callers lie on the data stack all the same.
             (Err(_), Ok(())) => None,
         };
+        self.pass.anchor = current.map(|current| (current, thread.top));
         if current.is_some_and(RemoteAddress::is_null) || thread.chunk.is_null() {
             // No Python function was called, or none any more.
             return Outcome::Complete;
@@ -63,6 +68,7 @@ impl Collector<'_, '_> {
         if stated.is_none() && !address.is_null() {
             return Err(Outcome::Torn);
         }
+        let mut total = 0_usize;
         while !address.is_null() {
             if self.pass.in_use.len() >= MOST_CHUNKS || !address.is_plausible() {
                 return Err(Outcome::Torn);
@@ -74,6 +80,10 @@ impl Collector<'_, '_> {
             let bytes = self.context.batch.prefix(read.slot).unwrap_or_default();
             let header = View(bytes);
             let end = stated.take().or_else(|| older_chunk_end(header)).ok_or(Outcome::Torn)?;
+            total = total.saturating_add(end);
+            if total > LARGEST_STACK {
+                return Err(Outcome::Torn);
+            }
             if read.length < end {
                 return Err(self.ask_chunk(address, end));
             }

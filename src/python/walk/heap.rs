@@ -9,6 +9,9 @@ use super::collector::{Collector, FixedPart};
 use super::{MOST_FRAMES, Outcome, extra_frame_size};
 use crate::python::layout::Liveness;
 
+/// How many dead frames are passed on the way to a caller.
+const MOST_DEAD: u32 = 2;
+
 impl Collector<'_, '_> {
     pub(super) fn collect_heap(&mut self) -> Outcome {
         let Some(thread) = self.thread() else { return Outcome::Torn };
@@ -21,9 +24,10 @@ impl Collector<'_, '_> {
             return Outcome::Torn;
         };
         // Leaf first here; turned round at the end. After a dead frame nothing that was
-        // collected so far is known to be on the stack, but its callers may be. Freed
-        // frames are linked among themselves, in rings too: hence a bound on steps.
-        let (mut torn, mut steps) = (false, 0_usize);
+        // collected so far is known to be on the stack, but its callers may be: a frame
+        // that just returned still has its caller. One that was put on the list of free
+        // frames has the next free one instead, hundreds of them: those lead nowhere.
+        let (mut torn, mut steps, mut dead) = (false, 0_usize, 0_u32);
         if let Some((from, was_torn)) = self.pass.resume.take() {
             (next, torn) = (from, was_torn);
         } else {
@@ -63,6 +67,10 @@ impl Collector<'_, '_> {
                 Ok(_) | Err(_) => {
                     torn = true;
                     self.pass.found.clear();
+                    dead = dead.saturating_add(1);
+                    if dead > MOST_DEAD {
+                        break;
+                    }
                 }
             }
             next = back;

@@ -40,6 +40,17 @@ const MOST_CHUNKS: usize = 512;
 /// are found one by one, so that a deep stack's first walk takes many.
 const MOST_ROUNDS: usize = 4096;
 
+/// Rounds in which everything is read again together with what was missing.
+const FRESH_ROUNDS: usize = 3;
+
+/// How many frames of a data stack one walk decodes, counting again those that it comes by
+/// in every round: a stack may be deep, or take many rounds, but not both without end.
+const MOST_STEPS: usize = 1 << 22;
+
+/// How much all walks of a look may ask for before they have to do with what there is, in
+/// bytes: thousands of threads with usual stacks, or a few with the largest.
+const MOST_ASKED: usize = 48 << 20;
+
 /// A frame as it was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawFrame {
@@ -107,6 +118,8 @@ struct Pass {
     /// The chunks of the thread's data stack, root first, and where each one's use ends.
     in_use: Vec<(ChunkRead, usize)>,
     frames: FxHashMap<RemoteAddress, Slot>,
+    /// The topmost frame and the end of the data stack, as the thread state had them.
+    anchor: Option<(RemoteAddress, RemoteAddress)>,
     /// The frames outside the data stack that were passed through.
     visited: Vec<RemoteAddress>,
     /// What was collected, root first.
@@ -129,6 +142,7 @@ impl Pass {
         self.cframe = None;
         self.chunks.clear();
         self.in_use.clear();
+        self.anchor = None;
         self.frames.clear();
         self.visited.clear();
         self.found.clear();
@@ -153,6 +167,7 @@ pub(crate) struct Walk {
     rounds: usize,
     /// Whether the frames are the first read's.
     first_counts: bool,
+    steps: usize,
     frames: Vec<RawFrame>,
     grade: Grade,
 }
@@ -171,6 +186,7 @@ impl Walk {
             not_code: Vec::new(),
             rounds: 0,
             first_counts: true,
+            steps: 0,
             frames: Vec::new(),
             grade: Grade::Lost,
         }
@@ -189,20 +205,49 @@ impl Walk {
     /// Asks for what the last walk found.
     pub(crate) fn start(&mut self, layout: &Layout, batch: &mut Batch) {
         self.rounds = 0;
+        self.steps = 0;
         self.not_code.clear();
         self.first.clear();
         self.second.clear();
         let first = &mut self.first;
+        // Frames that lie elsewhere come first here and last in the second read: they move
+        // least, and the less there is between the two reads of the rest, the better.
+        for &address in &self.expected_frames {
+            first.frames.insert(address, batch.ask(address, extra_frame_size(layout)));
+        }
         first.thread = Some(batch.ask(self.thread, layout.thread.read_size));
         if let Some(cframe) = self.expected_cframe {
             first.cframe = Some((cframe, batch.ask(cframe, CFRAME_SIZE)));
         }
         for &(address, length) in &self.expected_chunks {
+            if batch.bytes_wanted() >= MOST_ASKED {
+                break;
+            }
             let slot = batch.ask(address, length);
             first.chunks.push(ChunkRead { address, length, slot });
         }
-        for &address in &self.expected_frames {
-            first.frames.insert(address, batch.ask(address, extra_frame_size(layout)));
+        self.ask_again(layout, batch);
+    }
+
+    /// Both reads of all that is known by now, in one call. What was only just asked for
+    /// serves as it is.
+    fn ask_both(&mut self, layout: &Layout, batch: &mut Batch) {
+        let first = &mut self.first;
+        for (&address, slot) in &mut first.frames {
+            if batch.is_read(*slot) {
+                *slot = batch.ask(address, extra_frame_size(layout));
+            }
+        }
+        first.thread = Some(batch.ask(self.thread, layout.thread.read_size));
+        if let Some((address, slot)) = &mut first.cframe
+            && batch.is_read(*slot)
+        {
+            *slot = batch.ask(*address, CFRAME_SIZE);
+        }
+        for chunk in &mut first.chunks {
+            if batch.is_read(chunk.slot) {
+                chunk.slot = batch.ask(chunk.address, chunk.length);
+            }
         }
         self.ask_again(layout, batch);
     }
@@ -212,10 +257,7 @@ impl Walk {
     fn ask_again(&mut self, layout: &Layout, batch: &mut Batch) {
         let (first, second) = (&self.first, &mut self.second);
         second.clear();
-        for &address in first.frames.keys() {
-            second.frames.insert(address, batch.ask(address, extra_frame_size(layout)));
-        }
-        for chunk in &first.chunks {
+        for chunk in first.chunks.iter().rev() {
             let slot = batch.ask(chunk.address, chunk.length);
             second.chunks.push(ChunkRead { slot, ..*chunk });
         }
@@ -223,6 +265,9 @@ impl Walk {
             second.cframe = Some((address, batch.ask(address, CFRAME_SIZE)));
         }
         second.thread = Some(batch.ask(self.thread, layout.thread.read_size));
+        for &address in first.frames.keys() {
+            second.frames.insert(address, batch.ask(address, extra_frame_size(layout)));
+        }
     }
 
     /// That `address` is no code object.
@@ -232,17 +277,22 @@ impl Walk {
 
     /// Goes on with the bytes that were read.
     pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Step {
-        let mut may_ask = self.rounds < MOST_ROUNDS;
+        let mut may_ask = self.rounds < MOST_ROUNDS
+            && self.steps < MOST_STEPS
+            && context.batch.bytes_wanted() < MOST_ASKED;
         let first = loop {
             match self.collect(false, may_ask, context) {
                 Outcome::Load(address) => return Step::Load(address),
                 Outcome::Needs if may_ask => {
                     self.rounds = self.rounds.saturating_add(1);
                     match context.layout.frame.liveness {
-                        // What is missing of a data stack comes in one round, so the
-                        // second read can come with it.
-                        Liveness::Tiling { .. } => self.ask_again(context.layout, context.batch),
-                        Liveness::Executing { .. } => self.second.clear(),
+                        // What is missing of a data stack mostly comes in one round, so
+                        // both reads can come with it. Not in every round: the work would
+                        // grow with the square of a chain of chunks or generators.
+                        Liveness::Tiling { .. } if self.rounds <= FRESH_ROUNDS => {
+                            self.ask_both(context.layout, context.batch);
+                        }
+                        _ => self.second.clear(),
                     }
                     return Step::Read;
                 }
@@ -251,8 +301,17 @@ impl Walk {
             }
         };
         if self.second.thread.is_none() && self.rounds < MOST_ROUNDS {
-            self.rounds = self.rounds.saturating_add(1);
-            self.ask_again(context.layout, context.batch);
+            match context.layout.frame.liveness {
+                Liveness::Tiling { .. } => {
+                    // What was found one by one is of many moments: all of it once more.
+                    self.rounds = MOST_ROUNDS;
+                    self.ask_both(context.layout, context.batch);
+                }
+                Liveness::Executing { .. } => {
+                    self.rounds = self.rounds.saturating_add(1);
+                    self.ask_again(context.layout, context.batch);
+                }
+            }
             return Step::Read;
         }
         // Of heap frames the second read holds only those that the first one met. If that
@@ -284,11 +343,18 @@ impl Walk {
             may_ask,
             // A code object that only the second read met says that the stack changed;
             // its name is of no use unless that read goes on by itself.
-            may_load: !second || may_ask,
+            may_load: (!second || may_ask) && self.steps < MOST_STEPS,
             links_left: MOST_FRAMES,
         };
         match collector.context.layout.frame.liveness {
-            Liveness::Tiling { .. } => collector.collect_data_stack(),
+            Liveness::Tiling { .. } => {
+                let outcome = collector.collect_data_stack();
+                let links = MOST_FRAMES.saturating_sub(collector.links_left);
+                let steps = links.saturating_add(collector.pass.found.len());
+                self.steps = self.steps.saturating_add(steps);
+                outcome
+            }
+            // Each round goes on where the last one was.
             Liveness::Executing { .. } => collector.collect_heap(),
         }
     }
@@ -305,13 +371,17 @@ impl Walk {
                 // The leaf moves on from instruction to instruction.
                 if depth < callers { one.same_place(other) } else { one.same_function(other) }
             });
+        // The first read has the thread state before the frames, the second one after them.
+        // If it changed in between, the last tile may be what an earlier call left behind
+        // at the same place, and nothing in it shows that.
+        let anchored = self.first.anchor == self.second.anchor;
         self.grade = if linked {
             self.frames.extend_from_slice(first);
             Grade::Exact
-        } else if first_complete {
+        } else if first_complete && anchored {
             self.frames.extend_from_slice(first);
             Grade::Functions
-        } else if second_complete {
+        } else if second_complete && anchored {
             self.frames.extend_from_slice(second);
             Grade::Functions
         } else {
@@ -321,23 +391,31 @@ impl Walk {
         };
     }
 
-    /// What the next tick asks for. After a torn walk the old guess stays: most of it
-    /// will be right again.
+    /// What the next tick asks for. A torn walk tells as well as another where the thread
+    /// keeps its frames.
     fn remember(&mut self, context: &Context<'_>) {
-        if !matches!(self.grade, Grade::Exact | Grade::Functions) {
-            return;
-        }
-        let pass = if self.first_counts { &self.first } else { &self.second };
-        self.expected_cframe = pass.cframe.map(|(address, _)| address);
-        self.expected_chunks.clear();
-        self.expected_chunks
-            .extend(pass.in_use.iter().map(|(read, _)| (read.address, read.length)));
-        self.expected_frames.clear();
+        let pass = if self.first_counts || self.second.in_use.is_empty() {
+            &self.first
+        } else {
+            &self.second
+        };
+        self.expected_cframe = pass.cframe.map(|(address, _)| address).or(self.expected_cframe);
         match context.layout.frame.liveness {
             Liveness::Executing { .. } => {
-                self.expected_frames.extend(self.frames.iter().rev().map(|frame| frame.address));
+                if matches!(self.grade, Grade::Exact | Grade::Functions) {
+                    self.expected_frames.clear();
+                    let leaf_first = self.frames.iter().rev();
+                    self.expected_frames.extend(leaf_first.map(|frame| frame.address));
+                }
             }
-            Liveness::Tiling { .. } => self.expected_frames.extend_from_slice(&pass.visited),
+            Liveness::Tiling { .. } if !pass.in_use.is_empty() => {
+                let chunks = pass.in_use.iter().map(|(read, _)| (read.address, read.length));
+                self.expected_chunks.clear();
+                self.expected_chunks.extend(chunks);
+                self.expected_frames.clear();
+                self.expected_frames.extend_from_slice(&pass.visited);
+            }
+            Liveness::Tiling { .. } => {}
         }
     }
 }

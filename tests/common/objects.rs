@@ -1,0 +1,48 @@
+//! Reads whatever can be read behind the locals of `known_stack.py`.
+
+use std::collections::BTreeMap;
+
+use farrier::model::Tables;
+use farrier::process::ReadMemory;
+use farrier::python::Runtime;
+
+const LOCALS: [&str; 8] = ["self", "what", "amount", "plain", "opened", "far", "words", "wares"];
+const ATTRIBUTES: [&str; 4] = ["_name", "what", "late", "unit"];
+const KEYS: [&str; 6] = ["ascii", "latin", "wide", "tall", "long", "ware150"];
+
+/// The strings behind the locals of the thread at this position, as of the last look, by
+/// where they are: `groom what`, `doze plain.what`, `doze words[tall]`. Every object is
+/// taken for a `str`, an instance and a dict.
+pub(crate) fn strings_behind(
+    runtime: &mut Runtime,
+    memory: &dyn ReadMemory,
+    tables: &Tables,
+    index: usize,
+) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for frame in runtime.threads()[index].frames().to_vec() {
+        let function = tables.string(tables.function(frame.function).name);
+        let function = function.rsplit('.').next().unwrap_or(function);
+        let mut locals = runtime.locals(memory);
+        for name in LOCALS {
+            let Some(local) = locals.find(&frame, name) else { continue };
+            let Some(value) = locals.value(&frame, local).or_else(|| locals.reread(&frame, local))
+            else {
+                continue;
+            };
+            let [own] = locals.strings([Some(value)]);
+            let place = format!("{function} {name}");
+            found.extend(own.map(|text| (place.clone(), text)));
+            let attributes = locals.attributes(value, ATTRIBUTES);
+            for (attribute, text) in ATTRIBUTES.iter().zip(locals.strings(attributes)) {
+                found.extend(text.map(|text| (format!("{place}.{attribute}"), text)));
+            }
+            for key in KEYS {
+                let item = locals.dict_item(value, key);
+                let [text] = locals.strings([item]);
+                found.extend(text.map(|text| (format!("{place}[{key}]"), text)));
+            }
+        }
+    }
+    found
+}
