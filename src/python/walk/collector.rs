@@ -105,6 +105,13 @@ impl Collector<'_, '_> {
         Some(ThreadBytes { current_frame, chunk, top })
     }
 
+    /// What the thread state says of the top of the stack: the current frame, and where the
+    /// data stack ends.
+    pub(super) fn anchor(&mut self) -> Option<(RemoteAddress, RemoteAddress)> {
+        let thread = self.thread()?;
+        Some((self.current_frame(&thread).ok()?, thread.top))
+    }
+
     /// The topmost frame's address, or what is to be done before it is known.
     pub(super) fn current_frame(&mut self, thread: &ThreadBytes) -> Result<RemoteAddress, Outcome> {
         match thread.current_frame {

@@ -238,7 +238,7 @@ impl Collector<'_, '_> {
     /// frame above it, or the tile below while the last is being set up or taken down.
     fn finish(&mut self, top: &Top, current: Option<RemoteAddress>, torn_above: bool) -> Outcome {
         if top.missing {
-            return Outcome::Needs;
+            return Outcome::NeedsFrames;
         }
         let Some(current) = current else { return Outcome::Torn };
         if !torn_above && top.below == Some(current) {
@@ -250,7 +250,7 @@ impl Collector<'_, '_> {
         }
         match self.linked(current, top.last) {
             Link::Holds => Outcome::Complete,
-            Link::Missing => Outcome::Needs,
+            Link::Missing => Outcome::NeedsFrames,
             Link::Load(address) => Outcome::Load(address),
             Link::Broken => Outcome::Torn,
         }

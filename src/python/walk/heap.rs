@@ -8,9 +8,10 @@
 use super::collector::{Collector, FixedPart};
 use super::{MOST_FRAMES, Outcome, extra_frame_size};
 use crate::python::layout::Liveness;
+use crate::units::RemoteAddress;
 
 /// How many dead frames are passed on the way to a caller.
-const MOST_DEAD: u32 = 2;
+const MOST_DEAD: u32 = 12;
 
 impl Collector<'_, '_> {
     pub(super) fn collect_heap(&mut self) -> Outcome {
@@ -77,5 +78,29 @@ impl Collector<'_, '_> {
         }
         self.pass.found.reverse();
         if torn { Outcome::Torn } else { Outcome::Complete }
+    }
+
+    /// Of the last walk's frames, those that are still called from the root up. When the
+    /// topmost frame has ended (or yielded) before it was read, nothing leads from it to
+    /// its callers; but most of them are where they were.
+    pub(super) fn collect_known_callers(&mut self, leaf_first: &[RemoteAddress]) {
+        let layout = self.context.layout.frame;
+        let Liveness::Executing { offset: alive, values } = layout.liveness else { return };
+        self.pass.found.clear();
+        let mut caller = RemoteAddress::NULL;
+        for &address in leaf_first.iter().rev() {
+            let Some(&slot) = self.pass.frames.get(&address) else { return };
+            let copy = FixedPart::of(self.context.batch.prefix(slot), 0, layout.size);
+            let Some(copy) = copy else { return };
+            let view = copy.view();
+            let lives = view.i64(0).is_some_and(|count| count > 0)
+                && view.i8(alive).is_some_and(|state| values.contains(&state))
+                && view.address(layout.previous) == Some(caller);
+            match self.decode(address, view, Some((slot, 0)), false) {
+                Ok(frame) if lives => self.pass.found.push(frame),
+                _ => return,
+            }
+            caller = address;
+        }
     }
 }

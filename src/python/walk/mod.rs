@@ -4,12 +4,12 @@
 //! The target runs on while it is read, so one walk is two reads:
 //!
 //! ```text
-//! ask   A: thread, data stack, generator frames   B: the same, in reverse order
-//!       └────────────── one process_vm_readv ──────────────┘
-//! A and B give the same links                  → exact
-//! A (or B) tiles from root to leaf by itself   → functions
-//! only the callers are the same in both        → partial, the leaf is (unsettled)
-//! nothing                                      → lost
+//! ask   A: generator frames, thread, data stack │ thread │ B: the same, in reverse order
+//!       └───────────────────────── one process_vm_readv ─────────────────────────┘
+//! A and B give the same links                                          → exact
+//! A (or B) holds together from root to leaf                            → functions
+//! only the callers are the same in both            → partial, the leaf is (unsettled)
+//! nothing                                                              → lost
 //! ```
 //!
 //! What to ask for is taken from the thread's last walk, so in the steady state a
@@ -24,7 +24,7 @@ mod heap;
 use rustc_hash::FxHashMap;
 
 use super::code::{CodeId, Codes};
-use super::layout::{Layout, Liveness};
+use super::layout::{CurrentFrame, Layout, Liveness};
 use crate::model::Grade;
 use crate::process::{Batch, Slot};
 use crate::units::RemoteAddress;
@@ -103,10 +103,20 @@ enum Outcome {
     Complete,
     /// It does not; what was collected are the callers that may hold.
     Torn,
-    /// More has been asked for.
+    /// More of the stack itself has been asked for.
     Needs,
+    /// Frames that lie outside the data stack have been asked for.
+    NeedsFrames,
     /// A code object is not known.
     Load(RemoteAddress),
+}
+
+/// Which read of the thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    First,
+    Between,
+    Second,
 }
 
 /// One of the two reads.
@@ -156,6 +166,8 @@ pub(crate) struct Walk {
     thread: RemoteAddress,
     interpreter: RemoteAddress,
     first: Pass,
+    /// The thread state once more, between the two reads.
+    between: Pass,
     second: Pass,
     /// What the next tick asks for: the `_PyCFrame`, the chunks of the data stack and the
     /// frames that lie elsewhere.
@@ -179,6 +191,7 @@ impl Walk {
             thread,
             interpreter,
             first: Pass::default(),
+            between: Pass::default(),
             second: Pass::default(),
             expected_cframe: None,
             expected_chunks: Vec::new(),
@@ -255,7 +268,12 @@ impl Walk {
     /// The second read of everything that the first one has, in reverse order: what is
     /// unchanged in both was true in the moment between them.
     fn ask_again(&mut self, layout: &Layout, batch: &mut Batch) {
-        let (first, second) = (&self.first, &mut self.second);
+        let (first, between, second) = (&self.first, &mut self.between, &mut self.second);
+        between.clear();
+        if let Some((address, _)) = first.cframe {
+            between.cframe = Some((address, batch.ask(address, CFRAME_SIZE)));
+        }
+        between.thread = Some(batch.ask(self.thread, layout.thread.read_size));
         second.clear();
         for chunk in first.chunks.iter().rev() {
             let slot = batch.ask(chunk.address, chunk.length);
@@ -281,7 +299,7 @@ impl Walk {
             && self.steps < MOST_STEPS
             && context.batch.bytes_wanted() < MOST_ASKED;
         let first = loop {
-            match self.collect(false, may_ask, context) {
+            match self.collect(Which::First, may_ask, context) {
                 Outcome::Load(address) => return Step::Load(address),
                 Outcome::Needs if may_ask => {
                     self.rounds = self.rounds.saturating_add(1);
@@ -296,7 +314,16 @@ impl Walk {
                     }
                     return Step::Read;
                 }
-                Outcome::Needs => may_ask = false,
+                Outcome::NeedsFrames if may_ask => {
+                    self.rounds = self.rounds.saturating_add(1);
+                    // The two reads of the data stack belong together, so they stay; a
+                    // frame found by them is read once, for both.
+                    for (&address, &slot) in &self.first.frames {
+                        self.second.frames.entry(address).or_insert(slot);
+                    }
+                    return Step::Read;
+                }
+                Outcome::Needs | Outcome::NeedsFrames => may_ask = false,
                 settled => break settled,
             }
         };
@@ -318,7 +345,7 @@ impl Walk {
         // one is torn there is nothing to compare: so the second may go on by itself.
         let heap = matches!(context.layout.frame.liveness, Liveness::Executing { .. });
         let may_ask = heap && first == Outcome::Torn && self.rounds < MOST_ROUNDS;
-        let second = self.collect(true, may_ask, context);
+        let second = self.collect(Which::Second, may_ask, context);
         if second == Outcome::Needs {
             self.rounds = self.rounds.saturating_add(1);
             return Step::Read;
@@ -327,15 +354,31 @@ impl Walk {
             self.rounds = self.rounds.saturating_add(1);
             return Step::Read;
         }
+        let none = self.first.found.is_empty() && self.second.found.is_empty();
+        if heap && none && first == Outcome::Torn {
+            let known = std::mem::take(&mut self.expected_frames);
+            self.collector(Which::First, false, context).collect_known_callers(&known);
+            self.expected_frames = known;
+        }
         self.first_counts = first == Outcome::Complete;
-        self.judge(self.first_counts, second == Outcome::Complete);
+        self.between.anchor = self.collector(Which::Between, false, context).anchor();
+        self.judge(self.first_counts, second == Outcome::Complete, context.layout);
         self.remember(context);
         Step::Done
     }
 
-    fn collect(&mut self, second: bool, may_ask: bool, context: &mut Context<'_>) -> Outcome {
-        let pass = if second { &mut self.second } else { &mut self.first };
-        let mut collector = Collector {
+    fn collector<'a, 'b>(
+        &'a mut self,
+        which: Which,
+        may_ask: bool,
+        context: &'a mut Context<'b>,
+    ) -> Collector<'a, 'b> {
+        let pass = match which {
+            Which::First => &mut self.first,
+            Which::Between => &mut self.between,
+            Which::Second => &mut self.second,
+        };
+        Collector {
             interpreter: self.interpreter,
             pass,
             context,
@@ -343,9 +386,13 @@ impl Walk {
             may_ask,
             // A code object that only the second read met says that the stack changed;
             // its name is of no use unless that read goes on by itself.
-            may_load: (!second || may_ask) && self.steps < MOST_STEPS,
+            may_load: (which == Which::First || may_ask) && self.steps < MOST_STEPS,
             links_left: MOST_FRAMES,
-        };
+        }
+    }
+
+    fn collect(&mut self, which: Which, may_ask: bool, context: &mut Context<'_>) -> Outcome {
+        let mut collector = self.collector(which, may_ask, context);
         match collector.context.layout.frame.liveness {
             Liveness::Tiling { .. } => {
                 let outcome = collector.collect_data_stack();
@@ -360,7 +407,9 @@ impl Walk {
     }
 
     /// The grade and the frames, from what both reads found.
-    fn judge(&mut self, first_complete: bool, second_complete: bool) {
+    fn judge(&mut self, first_complete: bool, second_complete: bool, layout: &Layout) {
+        let is_heap = matches!(layout.frame.liveness, Liveness::Executing { .. });
+        let is_split = matches!(layout.thread.current_frame, CurrentFrame::ThroughCFrame { .. });
         let (first, second) = (&self.first.found, &self.second.found);
         self.frames.clear();
         let callers = first.len().saturating_sub(1);
@@ -369,24 +418,40 @@ impl Walk {
             && first.len() == second.len()
             && first.iter().zip(second).enumerate().all(|(depth, (one, other))| {
                 // The leaf moves on from instruction to instruction.
-                if depth < callers { one.same_place(other) } else { one.same_function(other) }
+                // What was read once only is not verified.
+                one.place != other.place
+                    && if depth < callers {
+                        one.same_place(other)
+                    } else {
+                        one.same_function(other)
+                    }
             });
-        // The first read has the thread state before the frames, the second one after them.
-        // If it changed in between, the last tile may be what an earlier call left behind
-        // at the same place, and nothing in it shows that.
-        let anchored = self.first.anchor == self.second.anchor;
+        // Where the current frame is read apart from the end of the data stack (through a
+        // `_PyCFrame`), the two may be of different moments, and the last tile what an earlier
+        // call left behind at the same place: nothing in it would show that. So there the
+        // thread state, read before, between and after, must not have changed around a read.
+        // Read in one piece, as in 3.13, the two never let such a stack pass.
+        let [before, between, after] = [self.first.anchor, self.between.anchor, self.second.anchor];
+        let first_holds = first_complete && (!is_split || before == between);
+        let second_holds = second_complete && (!is_split || between == after);
         self.grade = if linked {
             self.frames.extend_from_slice(first);
             Grade::Exact
-        } else if first_complete && anchored {
+        } else if first_holds {
             self.frames.extend_from_slice(first);
             Grade::Functions
-        } else if second_complete && anchored {
+        } else if second_holds {
             self.frames.extend_from_slice(second);
             Grade::Functions
         } else {
             let common = first.iter().zip(second).take_while(|(one, two)| one.same_function(two));
             self.frames.extend(common.map(|(one, _)| *one));
+            if self.frames.is_empty() && is_heap {
+                // Each frame says that it is alive and who called it, so what one read found
+                // from a live frame down to the root holds by itself.
+                let longer = if first.len() >= second.len() { first } else { second };
+                self.frames.extend_from_slice(longer);
+            }
             if self.frames.is_empty() { Grade::Lost } else { Grade::Partial }
         };
     }
