@@ -96,12 +96,15 @@ impl Attribution {
         if let Some(current) = &mut thread.current
             && (is_new || (self.routes_seen && !current.settled))
         {
-            if self.routes_seen {
-                current.settle(&mut reader, &frame, environ, tables);
-            }
-            // What was read is this request's only if the frame still has it.
-            let still = (reader.reread(&frame, request), reader.reread(&frame, started));
-            if still != (Some(key.request), Some(key.started)) {
+            let route =
+                if self.routes_seen { current.route(&mut reader, &frame, environ) } else { None };
+            // What was read is this request's only if the frame still serves it: not just
+            // the same addresses, which the next request may have again.
+            if key.still_holds(&mut reader, &frame, request, started) {
+                if let Some(route) = route {
+                    current.settle(route, tables);
+                }
+            } else {
                 thread.current = None;
             }
         }

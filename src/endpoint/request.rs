@@ -2,7 +2,7 @@
 
 use super::shared::{Shared, endpoint, other_paths};
 use super::{ENVIRON_ROUTES, EnvironRoute, RequestLocals};
-use crate::model::{EndpointId, RequestId, Routing, Tables};
+use crate::model::{EndpointId, Framework, RequestId, Routing, Tables};
 use crate::python::{FoundFrame, Local, Locals};
 use crate::units::RemoteAddress;
 
@@ -44,6 +44,19 @@ impl Key {
         let moment = reader.bytes(started.plus(DATETIME_DATA))?;
         Some(Self { request, started, moment })
     }
+
+    /// Whether the frame serves this very request now.
+    pub(super) fn still_holds(
+        &self,
+        reader: &mut Locals<'_>,
+        frame: &FoundFrame,
+        request: Local,
+        started: Local,
+    ) -> bool {
+        reader.reread(frame, request) == Some(self.request)
+            && reader.reread(frame, started) == Some(self.started)
+            && reader.bytes(self.started.plus(DATETIME_DATA)) == Some(self.moment)
+    }
 }
 
 impl Current {
@@ -67,29 +80,39 @@ impl Current {
         Some(Self { key, id, method, endpoint, is_other_path, settled: false })
     }
 
-    /// Takes the framework's route, if it has one by now.
-    pub(super) fn settle(
-        &mut self,
+    /// The framework's route, if it has one by now.
+    pub(super) fn route(
+        &self,
         reader: &mut Locals<'_>,
         frame: &FoundFrame,
         environ: Option<Local>,
-        tables: &mut Tables,
-    ) {
-        let Some(environ) = environ.and_then(|environ| reader.value(frame, environ)) else {
-            return;
-        };
-        for known in ENVIRON_ROUTES {
-            let Some(request) = reader.dict_item(environ, known.key) else { continue };
-            let Some((route, handler)) = route(reader, request, known) else { return };
-            let path = self.endpoint;
-            self.endpoint =
-                endpoint(tables, &self.method, &route, known.framework, handler.as_deref());
-            self.settled = true;
-            if !self.is_other_path {
-                tables.intern_routing(Routing { path, route: self.endpoint });
-            }
+    ) -> Option<FoundRoute> {
+        let environ = reader.value(frame, environ?)?;
+        ENVIRON_ROUTES.into_iter().find_map(|known| {
+            let request = reader.dict_item(environ, known.key)?;
+            let (route, handler) = route(reader, request, known)?;
+            Some(FoundRoute { framework: known.framework, route, handler })
+        })
+    }
+
+    /// Takes the framework's route for good.
+    pub(super) fn settle(&mut self, found: FoundRoute, tables: &mut Tables) {
+        let FoundRoute { framework, route, handler } = found;
+        let path = self.endpoint;
+        self.endpoint = endpoint(tables, &self.method, &route, framework, handler.as_deref());
+        self.settled = true;
+        if !self.is_other_path {
+            tables.intern_routing(Routing { path, route: self.endpoint });
         }
     }
+}
+
+/// A route as a framework names it.
+#[derive(Debug)]
+pub(super) struct FoundRoute {
+    framework: Framework,
+    route: String,
+    handler: Option<String>,
 }
 
 /// The framework's route and its handler, from the framework's request object; `None` as

@@ -39,7 +39,7 @@ pub(super) fn follow(cells: &mut [Cell], requests: &mut Vec<RequestsSeen>, table
     });
 }
 
-/// The route of each path that has only one.
+/// The route of each path that has only one, or that has the same name.
 fn only_routes(tables: &Tables) -> FxHashMap<EndpointId, EndpointId> {
     let mut routes: FxHashMap<EndpointId, Option<EndpointId>> = FxHashMap::default();
     for routing in tables.routings() {
@@ -48,7 +48,16 @@ fn only_routes(tables: &Tables) -> FxHashMap<EndpointId, EndpointId> {
             .and_modify(|route| *route = route.filter(|&route| route == routing.route))
             .or_insert(Some(routing.route));
     }
-    routes.into_iter().filter_map(|(path, route)| Some((path, route?))).collect()
+    let mut only: FxHashMap<_, _> =
+        routes.into_iter().filter_map(|(path, route)| Some((path, route?))).collect();
+    // Two endpoints that read the same are the same to whoever reads them.
+    let label = |endpoint| tables.endpoint(endpoint).label;
+    for routing in tables.routings() {
+        if label(routing.path) == label(routing.route) {
+            only.insert(routing.path, routing.route);
+        }
+    }
+    only
 }
 
 /// What stands for each wait behind a holder whose endpoint is joined.
