@@ -23,8 +23,8 @@ use crate::units::RemoteAddress;
 /// What is kept of an ELF file.
 #[derive(Debug, Default)]
 struct ElfFile {
-    /// The page-aligned virtual address and file offset of the first loaded segment.
-    first_segment: Option<(u64, u64)>,
+    /// The page-aligned virtual address of the first loaded segment.
+    first_segment: Option<u64>,
     sections: Vec<(String, u64)>,
     symbols: Vec<(String, u64)>,
 }
@@ -131,7 +131,7 @@ impl Images {
             }
             match self.file(process, mapping) {
                 Ok(file) => {
-                    let Some((address, _)) = file.first_segment else { continue };
+                    let Some(address) = file.first_segment else { continue };
                     images.push(Image {
                         path: path.clone(),
                         bias: mapping.start.get().wrapping_sub(address),
@@ -247,7 +247,7 @@ impl ElfFile {
         let own =
             elf.syms.iter().filter_map(|symbol| wanted(elf.strtab.get_at(symbol.st_name), symbol));
         Some(Self {
-            first_segment: Some((page(first.p_vaddr), page(first.p_offset))),
+            first_segment: Some(page(first.p_vaddr)),
             sections: sections.collect(),
             symbols: dynamic.chain(own).collect(),
         })

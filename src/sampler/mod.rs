@@ -206,11 +206,6 @@ impl Session {
         &self.facts
     }
 
-    /// The processes that are being sampled.
-    pub fn pids(&self) -> Vec<Pid> {
-        self.targets.iter().map(|target| target.process().pid()).collect()
-    }
-
     /// Samples until the duration is over, `stop` says so, or all targets are gone.
     ///
     /// # Errors
