@@ -380,6 +380,18 @@ impl Runtime {
         Some(read.result(&self.layout, &self.batch))
     }
 
+    /// The thread state that holds the GIL at this address now: one read.
+    pub fn gil_holder(
+        &mut self,
+        memory: &dyn ReadMemory,
+        gil: RemoteAddress,
+    ) -> Option<RemoteAddress> {
+        self.objects_batch.clear();
+        let read = GilReads::before(gil, &mut self.objects_batch);
+        memory.read(&mut self.objects_batch).ok()?;
+        read.holder(&self.layout, &self.objects_batch)
+    }
+
     /// The locals of frames of the last look, and the objects behind them.
     pub fn locals<'a>(&'a mut self, memory: &'a dyn ReadMemory) -> Locals<'a> {
         Locals::new(
