@@ -10,8 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 REQUIREMENTS=fixtures/apps/requirements.txt
-CACHE=$PWD/.cache/pythons
-mkdir -p "$CACHE"
+mkdir -p .cache/pythons
+CACHE=$(cd .cache/pythons && pwd -P)
 
 # One at a time: a second caller waits and then finds everything done.
 exec 9>"$CACHE/.lock"
