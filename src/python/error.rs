@@ -13,7 +13,7 @@ pub enum Error {
     #[error("its Python interpreter is still starting, or ending")]
     NotReady,
     /// It is one of a version that farrier cannot read.
-    #[error("it runs CPython {version}, which is not supported (3.8 to 3.13 are)")]
+    #[error("it runs CPython {version}, which is not supported (3.8 to 3.15 are)")]
     UnsupportedVersion {
         /// That version.
         version: Version,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::say;
 
 /// The versions that farrier supports.
-pub(super) const VERSIONS: [&str; 6] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"];
+pub(super) const VERSIONS: [&str; 8] =
+    ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"];
 
 /// One CPython in a virtual environment with the fixture applications' packages.
 #[derive(Debug, Clone)]

@@ -23,7 +23,9 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
     };
     let (GilPlace::InRuntime(gil) | GilPlace::BehindInterpreter(gil)) = layout.gil.place;
     let small = 1 << 12;
-    let fields: [(&'static str, usize, usize); 22] = [
+    let large = 1 << 19;
+    let generation = layout.interpreter.code_object_generation;
+    let fields: [(&'static str, usize, usize); 23] = [
         ("PyThreadState.next", thread.next, thread.read_size),
         ("PyThreadState.interp", thread.interp, thread.read_size),
         ("PyThreadState.current_frame", current, thread.read_size),
@@ -43,9 +45,10 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
         ("str.state", layout.object.unicode_state, small),
         ("str.data", layout.object.unicode_compact_data, small),
         ("type.tp_flags", layout.object.type_flags, small),
-        ("interpreter.threads", layout.interpreter.threads_head, 1 << 19),
-        ("interpreter.next", layout.interpreter.next, 1 << 19),
-        ("gil", gil, 1 << 19),
+        ("interpreter.threads", layout.interpreter.threads_head, large),
+        ("interpreter.next", layout.interpreter.next, large),
+        ("interpreter.code_object_generation", generation.unwrap_or(0), large),
+        ("gil", gil, large),
     ];
     for (what, offset, end) in fields {
         // A code object's instructions start at its very end, every other field has

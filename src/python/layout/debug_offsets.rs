@@ -2,8 +2,12 @@
 //! start of `_PyRuntime`, for tools like this one.
 //!
 //! Each version puts the statements in other places and leaves some facts out, so a
-//! version is a row of [`ROWS`]: where to look, and what is not stated. Sources:
+//! version is a column of [`row`]: where to look, and what is not stated, which is not
+//! the same in builds with a GIL and without. Sources:
 //! `Include/internal/pycore_debug_offsets.h` (3.13: `pycore_runtime.h`) of each version.
+
+// A constant table, indexed at compile time: a wrong index is a build failure.
+#![allow(clippy::indexing_slicing)]
 
 use super::super::view::View;
 use super::super::{Error, version::Version};
@@ -27,6 +31,7 @@ struct Row {
     interpreter_next: usize,
     threads_head: usize,
     ceval_gil: usize,
+    code_object_generation: Option<usize>,
     thread_next: usize,
     thread_interp: usize,
     thread_current_frame: usize,
@@ -50,6 +55,8 @@ struct Row {
     ob_type: usize,
     type_name: usize,
     type_flags: usize,
+    type_basicsize: Option<usize>,
+    type_dictoffset: Option<usize>,
     tuple_items: usize,
     tuple_size: usize,
     dict_keys: usize,
@@ -58,56 +65,83 @@ struct Row {
     unicode_state: usize,
     unicode_length: usize,
     ascii_object_size: usize,
-    /// Not stated: bits of a frame's code and locals that are tags.
+    compact_unicode_object_size: Option<usize>,
+    heap_type_cached_keys: Option<usize>,
+    /// Not stated: bits of a frame's code and locals that are tags (`_PyStackRef`,
+    /// `Include/internal/pycore_stackref.h`; an unbound local is such a tag alone).
     tag_mask: u64,
-    /// Not stated: `sizeof(PyCompactUnicodeObject) - sizeof(PyASCIIObject)`.
-    compact_unicode_more: usize,
-    /// Not stated: `ht_cached_keys` of `PyHeapTypeObject`.
-    heap_type_cached_keys: usize,
+    with_gil: Unstated,
 }
 
-static ROWS: [Row; 1] = [Row {
-    minor: 13,
-    interpreters_head: 40,
-    interpreter_id: 56,
-    interpreter_next: 64,
-    threads_head: 72,
-    ceval_gil: 112,
-    thread_next: 168,
-    thread_interp: 176,
-    thread_current_frame: 184,
-    thread_id: 192,
-    native_thread_id: 200,
-    datastack_chunk: 208,
-    frame_size: 224,
-    frame_previous: 232,
-    frame_executable: 240,
-    frame_instr_ptr: 248,
-    frame_localsplus: 256,
-    frame_owner: 264,
-    code_size: 272,
-    code_filename: 280,
-    code_name: 288,
-    code_qualname: 296,
-    code_linetable: 304,
-    code_firstlineno: 312,
-    code_localsplusnames: 328,
-    code_instructions: 344,
-    ob_type: 360,
-    type_name: 376,
-    type_flags: 392,
-    tuple_items: 408,
-    tuple_size: 416,
-    dict_keys: 456,
-    dict_values: 464,
-    bytes_data: 528,
-    unicode_state: 544,
-    unicode_length: 552,
-    ascii_object_size: 560,
-    tag_mask: 0,
-    compact_unicode_more: 16,
-    heap_type_cached_keys: 880,
-}];
+/// What no header states and differs between builds with a GIL and without.
+#[derive(Clone, Copy)]
+struct Unstated {
+    /// `ht_cached_keys` of `PyHeapTypeObject`, where it is not stated.
+    heap_type_cached_keys: usize,
+    /// From an object to its managed dict (`MANAGED_DICT_OFFSET`).
+    managed_dict: i64,
+    /// From `_co_firsttraceable` to the instructions.
+    firsttraceable_before: usize,
+}
+
+/// How many versions have a column.
+const VERSIONS: usize = 3;
+
+static ROWS: [Row; VERSIONS] = [row(0), row(1), row(2)];
+
+const fn row(v: usize) -> Row {
+    //  positions                         3.13 3.14 3.15
+    Row {
+        minor: [13, 14, 15][v],
+        interpreters_head: [40, 40, 40][v],
+        interpreter_id: [56, 56, 56][v],
+        interpreter_next: [64, 64, 64][v],
+        threads_head: [72, 72, 72][v],
+        ceval_gil: [112, 120, 120][v],
+        code_object_generation: [None, Some(160), Some(160)][v],
+        thread_next: [168, 192, 192][v],
+        thread_interp: [176, 200, 200][v],
+        thread_current_frame: [184, 208, 208][v],
+        thread_id: [192, 216, 240][v],
+        native_thread_id: [200, 224, 248][v],
+        datastack_chunk: [208, 232, 256][v],
+        frame_size: [224, 248, 312][v],
+        frame_previous: [232, 256, 320][v],
+        frame_executable: [240, 264, 328][v],
+        frame_instr_ptr: [248, 272, 336][v],
+        frame_localsplus: [256, 280, 344][v],
+        frame_owner: [264, 288, 352][v],
+        code_size: [272, 312, 376][v],
+        code_filename: [280, 320, 384][v],
+        code_name: [288, 328, 392][v],
+        code_qualname: [296, 336, 400][v],
+        code_linetable: [304, 344, 408][v],
+        code_firstlineno: [312, 352, 416][v],
+        code_localsplusnames: [328, 368, 432][v],
+        code_instructions: [344, 384, 448][v],
+        ob_type: [360, 408, 472][v],
+        type_name: [376, 424, 488][v],
+        type_flags: [392, 440, 504][v],
+        type_basicsize: [None, None, Some(512)][v],
+        type_dictoffset: [None, None, Some(520)][v],
+        tuple_items: [408, 456, 552][v],
+        tuple_size: [416, 464, 560][v],
+        dict_keys: [456, 536, 632][v],
+        dict_values: [464, 544, 640][v],
+        bytes_data: [528, 608, 704][v],
+        unicode_state: [544, 624, 720][v],
+        unicode_length: [552, 632, 728][v],
+        ascii_object_size: [560, 640, 736][v],
+        compact_unicode_object_size: [None, None, Some(744)][v],
+        heap_type_cached_keys: [None, None, Some(536)][v],
+        tag_mask: [0, 3, 3][v],
+        with_gil: Unstated {
+            heap_type_cached_keys: [880, 880, 888][v],
+            managed_dict: -24,
+            firsttraceable_before: 16,
+        },
+    }
+}
 
 /// The version and the layout that the header states.
 pub(super) fn parse(bytes: &[u8]) -> Result<(Version, Layout), Error> {
@@ -135,6 +169,7 @@ impl Row {
             let offset = header.u64(position).filter(|&offset| offset < LARGEST_OFFSET)?;
             usize::try_from(offset).ok()
         };
+        let unstated = self.with_gil;
         let chunk = stated(self.datastack_chunk)?;
         // datastack_top and datastack_limit follow datastack_chunk in every version.
         let top = chunk.checked_add(8)?;
@@ -143,17 +178,27 @@ impl Row {
         let framesize = firstlineno.checked_add(8)?;
         let instructions = stated(self.code_instructions)?;
         let ascii = stated(self.ascii_object_size)?;
-        let size = stated(self.code_size)?;
+        let type_name = stated(self.type_name)?;
+        let type_flags = stated(self.type_flags)?;
         let current_frame = stated(self.thread_current_frame)?;
         let thread_id = stated(self.thread_id)?;
         let native_thread_id = stated(self.native_thread_id)?;
         let last = [top, thread_id, native_thread_id, current_frame].into_iter().max()?;
+        // What is stated counts; else what is known of it.
+        let or = |position: Option<usize>, known: Option<usize>| match position {
+            Some(position) => stated(position),
+            None => known,
+        };
         Some(Layout {
             runtime: RuntimeLayout { interpreters_head: stated(self.interpreters_head)? },
             interpreter: InterpreterLayout {
                 next: stated(self.interpreter_next)?,
                 id: stated(self.interpreter_id)?,
                 threads_head: stated(self.threads_head)?,
+                code_object_generation: match self.code_object_generation {
+                    Some(position) => Some(stated(position)?),
+                    None => None,
+                },
             },
             gil: tables::gil(GilPlace::BehindInterpreter(stated(self.ceval_gil)?)),
             thread: ThreadLayout {
@@ -179,7 +224,7 @@ impl Row {
                 localsplus: stated(self.frame_localsplus)?,
             },
             code: CodeLayout {
-                size,
+                size: stated(self.code_size)?,
                 filename: stated(self.code_filename)?,
                 name: stated(self.code_name)?,
                 qualname: Some(stated(self.code_qualname)?),
@@ -190,9 +235,7 @@ impl Row {
                 },
                 instructions: Some(instructions),
                 code_units: Some(stated(self.tuple_size)?),
-                // The last int but one before the instructions: _co_firsttraceable, then
-                // the pointer co_extra.
-                firsttraceable: Some(instructions.checked_sub(16)?),
+                firsttraceable: Some(instructions.checked_sub(unstated.firsttraceable_before)?),
             },
             object: ObjectLayout {
                 ob_type: stated(self.ob_type)?,
@@ -200,24 +243,27 @@ impl Row {
                 unicode_length: stated(self.unicode_length)?,
                 unicode_state: stated(self.unicode_state)?,
                 unicode_ascii_data: ascii,
-                unicode_compact_data: ascii.checked_add(self.compact_unicode_more)?,
+                unicode_compact_data: or(self.compact_unicode_object_size, ascii.checked_add(16))?,
                 bytes_data: stated(self.bytes_data)?,
                 tuple_items: stated(self.tuple_items)?,
                 dict_keys: stated(self.dict_keys)?,
                 dict_values: stated(self.dict_values)?,
-                type_name: stated(self.type_name)?,
+                type_name,
                 // tp_basicsize and tp_itemsize follow tp_name; tp_dictoffset is 120
                 // bytes after tp_flags (Include/cpython/object.h, unchanged since 3.8).
-                type_basicsize: stated(self.type_name)?.checked_add(8)?,
-                type_itemsize: stated(self.type_name)?.checked_add(16)?,
-                type_flags: stated(self.type_flags)?,
-                type_dictoffset: stated(self.type_flags)?.checked_add(120)?,
-                heap_type_cached_keys: self.heap_type_cached_keys,
+                type_basicsize: or(self.type_basicsize, type_name.checked_add(8))?,
+                type_itemsize: or(self.type_basicsize, type_name.checked_add(8))?.checked_add(8)?,
+                type_flags,
+                type_dictoffset: or(self.type_dictoffset, type_flags.checked_add(120))?,
+                heap_type_cached_keys: or(
+                    self.heap_type_cached_keys,
+                    Some(unstated.heap_type_cached_keys),
+                )?,
                 cell_value: stated(self.tuple_size)?,
                 dict_keys_layout: DictKeysLayout::Logarithmic,
             },
             lines: LineTable::Locations,
-            attributes: Attributes::ManagedInline { dict: -24 },
+            attributes: Attributes::ManagedInline { dict: unstated.managed_dict },
         })
     }
 }

@@ -40,6 +40,10 @@ pub(crate) struct InterpreterLayout {
     pub(crate) next: usize,
     pub(crate) id: usize,
     pub(crate) threads_head: usize,
+    /// `code_object_generation` (from 3.14): a `uint64_t` that goes up whenever a code
+    /// object of this interpreter is freed, so that as long as it stands still, every
+    /// code object that was read before is still the one at its address.
+    pub(crate) code_object_generation: Option<usize>,
 }
 
 /// The GIL: where it lies, and `struct _gil_runtime_state`.
