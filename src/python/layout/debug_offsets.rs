@@ -13,8 +13,8 @@ use super::super::view::View;
 use super::super::{Error, version::Version};
 use super::{
     Attributes, CodeLayout, CurrentFrame, DataStackLayout, DictKeysLayout, FrameLayout, FrameSize,
-    GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames,
-    ObjectLayout, RuntimeLayout, ThreadLayout, tables,
+    GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames, Machine,
+    ObjectLayout, RuntimeLayout, ThreadLayout, Trust, tables,
 };
 
 /// The first eight bytes of `_PyRuntime`.
@@ -30,6 +30,7 @@ struct Row {
     interpreter_id: usize,
     interpreter_next: usize,
     threads_head: usize,
+    imports_modules: usize,
     ceval_gil: usize,
     code_object_generation: Option<usize>,
     thread_next: usize,
@@ -52,6 +53,8 @@ struct Row {
     code_firstlineno: usize,
     code_localsplusnames: usize,
     code_instructions: usize,
+    /// Used in builds without a GIL.
+    code_thread_copies: Option<usize>,
     ob_type: usize,
     type_name: usize,
     type_flags: usize,
@@ -67,21 +70,24 @@ struct Row {
     ascii_object_size: usize,
     compact_unicode_object_size: Option<usize>,
     heap_type_cached_keys: Option<usize>,
-    /// Not stated: bits of a frame's code and locals that are tags (`_PyStackRef`,
-    /// `Include/internal/pycore_stackref.h`; an unbound local is such a tag alone).
-    tag_mask: u64,
     with_gil: Unstated,
+    free_threaded: Unstated,
 }
 
 /// What no header states and differs between builds with a GIL and without.
 #[derive(Clone, Copy)]
 struct Unstated {
+    /// Bits of a frame's code and locals that are tags (`_PyStackRef`,
+    /// `Include/internal/pycore_stackref.h`; an unbound local is such a tag alone).
+    tag_mask: u64,
     /// `ht_cached_keys` of `PyHeapTypeObject`, where it is not stated.
     heap_type_cached_keys: usize,
     /// From an object to its managed dict (`MANAGED_DICT_OFFSET`).
     managed_dict: i64,
     /// From `_co_firsttraceable` to the instructions.
     firsttraceable_before: usize,
+    /// [`ObjectLayout::unicode_state_shift`].
+    unicode_state_shift: u32,
 }
 
 /// How many versions have a column.
@@ -97,6 +103,7 @@ const fn row(v: usize) -> Row {
         interpreter_id: [56, 56, 56][v],
         interpreter_next: [64, 64, 64][v],
         threads_head: [72, 72, 72][v],
+        imports_modules: [88, 96, 96][v],
         ceval_gil: [112, 120, 120][v],
         code_object_generation: [None, Some(160), Some(160)][v],
         thread_next: [168, 192, 192][v],
@@ -119,6 +126,7 @@ const fn row(v: usize) -> Row {
         code_firstlineno: [312, 352, 416][v],
         code_localsplusnames: [328, 368, 432][v],
         code_instructions: [344, 384, 448][v],
+        code_thread_copies: [None, Some(392), Some(456)][v],
         ob_type: [360, 408, 472][v],
         type_name: [376, 424, 488][v],
         type_flags: [392, 440, 504][v],
@@ -134,42 +142,69 @@ const fn row(v: usize) -> Row {
         ascii_object_size: [560, 640, 736][v],
         compact_unicode_object_size: [None, None, Some(744)][v],
         heap_type_cached_keys: [None, None, Some(536)][v],
-        tag_mask: [0, 3, 3][v],
         with_gil: Unstated {
+            tag_mask: [0, 3, 3][v],
             heap_type_cached_keys: [880, 880, 888][v],
             managed_dict: -24,
             firsttraceable_before: 16,
+            unicode_state_shift: 0,
+        },
+        free_threaded: Unstated {
+            tag_mask: [1, 3, 3][v],
+            heap_type_cached_keys: [896, 896, 904][v],
+            managed_dict: -8,
+            firsttraceable_before: [16, 24, 24][v],
+            unicode_state_shift: [0, 6, 6][v],
         },
     }
 }
 
-/// The version and the layout that the header states.
-pub(super) fn parse(bytes: &[u8]) -> Result<(Version, Layout), Error> {
+/// The version and the layout that the header states. A version that is newer than all
+/// columns, or not final, is read as the newest or its own, on trial; so is a build without
+/// a GIL, since none was at hand to compare with.
+pub(super) fn parse(bytes: &[u8], machine: Machine) -> Result<(Version, Layout), Error> {
     let header = View(bytes);
     let unreadable = || Error::Damaged { what: "_Py_DebugOffsets" };
     if bytes.get(..COOKIE.len()) != Some(COOKIE) {
         return Err(unreadable());
     }
-    let version = header.u64(VERSION).and_then(Version::from_hex).ok_or_else(unreadable)?;
-    let row = ROWS
-        .iter()
-        .find(|row| row.minor == version.minor)
-        .ok_or(Error::UnsupportedVersion { version })?;
-    if header.u64(FREE_THREADED) != Some(0) {
-        return Err(Error::FreeThreaded { version });
-    }
-    row.layout(header).map(|layout| (version, layout)).ok_or_else(unreadable)
+    let hex = header.u64(VERSION).ok_or_else(unreadable)?;
+    let version = Version::from_hex(hex).ok_or_else(unreadable)?;
+    let known = ROWS.iter().find(|row| row.minor == version.minor);
+    let newest = ROWS.last().filter(|newest| version.minor > newest.minor);
+    let row = known.or(newest).ok_or(Error::UnsupportedVersion { version })?;
+    let free_threaded = match header.u64(FREE_THREADED) {
+        Some(0) => false,
+        Some(1) => true,
+        _ => return Err(unreadable()),
+    };
+    // The lowest byte of a final release (`Include/patchlevel.h`).
+    const FINAL: u64 = 0xf0;
+    let trust = if known.is_some() && hex & 0xff == FINAL && !free_threaded {
+        Trust::Known
+    } else {
+        Trust::Trial
+    };
+    let layout = row.layout(header, free_threaded, trust, machine).ok_or_else(unreadable)?;
+    Ok((version, layout))
 }
 
 impl Row {
-    fn layout(&self, header: View<'_>) -> Option<Layout> {
+    fn layout(
+        &self,
+        header: View<'_>,
+        free_threaded: bool,
+        trust: Trust,
+        machine: Machine,
+    ) -> Option<Layout> {
         // No structure that is read here is larger than half a megabyte.
         const LARGEST_OFFSET: u64 = 1 << 19;
         let stated = |position: usize| {
             let offset = header.u64(position).filter(|&offset| offset < LARGEST_OFFSET)?;
             usize::try_from(offset).ok()
         };
-        let unstated = self.with_gil;
+        let unstated = if free_threaded { self.free_threaded } else { self.with_gil };
+        let gil_place = GilPlace::BehindInterpreter(stated(self.ceval_gil)?);
         let chunk = stated(self.datastack_chunk)?;
         // datastack_top and datastack_limit follow datastack_chunk in every version.
         let top = chunk.checked_add(8)?;
@@ -190,17 +225,24 @@ impl Row {
             None => known,
         };
         Some(Layout {
+            trust,
+            free_threaded,
             runtime: RuntimeLayout { interpreters_head: stated(self.interpreters_head)? },
             interpreter: InterpreterLayout {
                 next: stated(self.interpreter_next)?,
                 id: stated(self.interpreter_id)?,
                 threads_head: stated(self.threads_head)?,
+                modules: stated(self.imports_modules)?,
                 code_object_generation: match self.code_object_generation {
                     Some(position) => Some(stated(position)?),
                     None => None,
                 },
             },
-            gil: tables::gil(GilPlace::BehindInterpreter(stated(self.ceval_gil)?)),
+            gil: if free_threaded {
+                tables::optional_gil(gil_place, machine)
+            } else {
+                tables::gil(gil_place, machine)
+            },
             thread: ThreadLayout {
                 read_size: last.checked_add(8)?,
                 next: stated(self.thread_next)?,
@@ -220,7 +262,7 @@ impl Row {
                     shim_from: 3,
                     size: FrameSize::Stated { framesize },
                 },
-                tag_mask: self.tag_mask,
+                tag_mask: unstated.tag_mask,
                 localsplus: stated(self.frame_localsplus)?,
             },
             code: CodeLayout {
@@ -234,6 +276,10 @@ impl Row {
                     localsplusnames: stated(self.code_localsplusnames)?,
                 },
                 instructions: Some(instructions),
+                thread_copies: match self.code_thread_copies.filter(|_| free_threaded) {
+                    Some(position) => Some(stated(position)?),
+                    None => None,
+                },
                 code_units: Some(stated(self.tuple_size)?),
                 firsttraceable: Some(instructions.checked_sub(unstated.firsttraceable_before)?),
             },
@@ -242,6 +288,7 @@ impl Row {
                 ob_size: stated(self.tuple_size)?,
                 unicode_length: stated(self.unicode_length)?,
                 unicode_state: stated(self.unicode_state)?,
+                unicode_state_shift: unstated.unicode_state_shift,
                 unicode_ascii_data: ascii,
                 unicode_compact_data: or(self.compact_unicode_object_size, ascii.checked_add(16))?,
                 bytes_data: stated(self.bytes_data)?,
