@@ -2,6 +2,7 @@
 # Makes a virtual environment with the fixture applications' packages for each
 # CPython that scripts/pythons.sh finds, in .cache/pythons/X.Y, and prints
 # "X.Y /path/to/its/python" for each. One that is up to date is left alone.
+# Builds --with-pydebug that sid has come beside it, without packages, in X.Yd.
 #
 #   scripts/environments.sh                  every version
 #   scripts/environments.sh --newest         the newest version found, only
@@ -66,3 +67,15 @@ while read -r version python; do
     fi
     echo "$version $CACHE/$version/bin/python"
 done <<<"$found"
+
+look=(--look)
+[ ${#fetch[@]} -eq 0 ] || look=()
+if sid=$(scripts/sid.sh "${look[@]}"); then
+    for python in "$sid"/usr/bin/python3.*d; do
+        folder=$CACHE/${python##*/python}
+        if [ "$(readlink -f "$folder/bin/python")" != "$python" ]; then
+            rm -rf "$folder"
+            "$python" -m venv --without-pip "$folder"
+        fi
+    done
+fi
