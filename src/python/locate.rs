@@ -13,7 +13,7 @@
 //! place is tried until one holds together.
 
 use super::attributes::Names;
-use super::layout::{COOKIE, Layout};
+use super::layout::{COOKIE, Layout, Trust};
 use super::objects::Objects;
 use super::threads::{self, Interpreter, ThreadState};
 use super::view::View;
@@ -22,7 +22,7 @@ use crate::process::{Batch, Image, ReadMemory};
 use crate::units::RemoteAddress;
 
 /// An interpreter that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Located {
     pub(super) runtime: RemoteAddress,
     pub(super) version: Version,
@@ -78,7 +78,10 @@ fn at(
     const TRIES: usize = 3;
     let (interpreters, threads) = (0..TRIES)
         .find_map(|_| threads::discover(runtime, &mut objects, &layout))
-        .ok_or(Error::NotReady)?;
+        .ok_or(match layout.trust {
+            Trust::Known => Error::NotReady,
+            Trust::Trial => Error::Untrusted { version, what: "lists of threads" },
+        })?;
     if threads.is_empty() {
         return Err(Error::NotReady);
     }
