@@ -18,7 +18,9 @@
 mod batch;
 mod cgroup;
 mod cold;
+mod elf;
 mod error;
+mod exports;
 mod hot;
 mod image;
 mod machine;

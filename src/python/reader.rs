@@ -11,7 +11,8 @@ use super::gil::{Gil, GilReads};
 use super::layout::Layout;
 use super::locate::{self, Located};
 use super::objects::Objects;
-use super::threads::{self, Interpreter, ThreadState};
+use super::thread_names;
+use super::threads::{self, Interpreter, Lists, ThreadState};
 use super::view::View;
 use super::walk::{Context, RawFrame, Step, Walk};
 use super::{Error, Locals, Version};
@@ -133,14 +134,14 @@ impl Runtime {
     /// See [`Error`].
     pub fn locate(images: &[Image], memory: &dyn ReadMemory) -> Result<Self, Error> {
         let (mut batch, mut names) = (Batch::new(), Names::default());
-        let Located { runtime, version, layout, interpreters, threads } =
+        let Located { runtime, version, layout, lists } =
             locate::locate(images, memory, &mut batch, &mut names)?;
         let mut found = Self {
             address: runtime,
             version,
             layout,
             codes: Codes::default(),
-            interpreters,
+            interpreters: lists.interpreters,
             threads: Vec::new(),
             batch,
             objects_batch: Batch::new(),
@@ -154,7 +155,7 @@ impl Runtime {
             pending: Vec::new(),
             gil_reads: Vec::new(),
         };
-        found.adopt(threads);
+        found.adopt(lists.threads);
         Ok(found)
     }
 
@@ -188,15 +189,35 @@ impl Runtime {
             Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
         // A process that is gone fails here, with a reason.
         objects.probe(self.address)?;
-        let (interpreters, threads) =
-            threads::discover(self.address, &mut objects, &self.layout).ok_or(Error::NotReady)?;
-        self.interpreters = interpreters;
-        self.adopt(threads);
+        let known = Lists {
+            interpreters: self.interpreters.clone(),
+            threads: self.threads.iter().map(|thread| thread.state).collect(),
+        };
+        let lists = threads::discover(self.address, &known, &mut objects, &self.layout)
+            .map_err(|_| Error::NotReady)?;
+        self.interpreters = lists.interpreters;
+        self.adopt(lists.threads);
         if self.codes.is_mostly_stale() {
             self.codes.forget();
             self.used.clear();
         }
         Ok(())
+    }
+
+    /// What `threading` calls the threads with these positions in [`Runtime::threads`]: those
+    /// that have a name, each with its position. At the most 64 characters, none of which a
+    /// terminal would obey. Cheap enough for threads that are new, not for every tick.
+    pub fn thread_names(
+        &mut self,
+        memory: &dyn ReadMemory,
+        wanted: &[usize],
+    ) -> Vec<(usize, String)> {
+        let states =
+            wanted.iter().filter_map(|&index| Some((index, self.threads.get(index)?.state)));
+        let states: Vec<_> = states.collect();
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
+        thread_names::read(&mut objects, &self.layout, &states)
     }
 
     /// Changes when code objects are numbered anew, so that what is known by

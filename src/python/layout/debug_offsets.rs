@@ -26,6 +26,7 @@ struct Row {
     interpreter_id: usize,
     interpreter_next: usize,
     threads_head: usize,
+    imports_modules: usize,
     ceval_gil: usize,
     thread_next: usize,
     thread_interp: usize,
@@ -72,6 +73,7 @@ static ROWS: [Row; 1] = [Row {
     interpreter_id: 56,
     interpreter_next: 64,
     threads_head: 72,
+    imports_modules: 88,
     ceval_gil: 112,
     thread_next: 168,
     thread_interp: 176,
@@ -154,6 +156,7 @@ impl Row {
                 next: stated(self.interpreter_next)?,
                 id: stated(self.interpreter_id)?,
                 threads_head: stated(self.threads_head)?,
+                modules: stated(self.imports_modules)?,
             },
             gil: tables::gil(GilPlace::BehindInterpreter(stated(self.ceval_gil)?)),
             thread: ThreadLayout {

@@ -40,6 +40,8 @@ pub(crate) struct InterpreterLayout {
     pub(crate) next: usize,
     pub(crate) id: usize,
     pub(crate) threads_head: usize,
+    /// The dict `sys.modules`.
+    pub(crate) modules: usize,
 }
 
 /// The GIL: where it lies, and `struct _gil_runtime_state`.

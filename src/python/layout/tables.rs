@@ -44,6 +44,7 @@ const fn column(v: usize) -> Layout {
             next: 0,
             id: [16, 24, 24, 48, 8][v],
             threads_head: [8, 8, 8, 16, 72][v],
+            modules: [56, 856, 856, 888, 944][v],
         },
         // Include/internal/pycore_runtime.h and pycore_ceval_state.h
         gil: gil([
