@@ -19,6 +19,9 @@ pub(crate) const COOKIE: &[u8; 8] = b"xdebugpy";
 const VERSION: usize = 8;
 const FREE_THREADED: usize = 16;
 
+/// Where `interpreter_state.imports_modules` is stated, by minor version.
+const IMPORTS_MODULES: [(u8, usize); 3] = [(13, 88), (14, 96), (15, 96)];
+
 /// The positions of one version's statements in the header, and what it does not state.
 struct Row {
     minor: u8,
@@ -26,7 +29,6 @@ struct Row {
     interpreter_id: usize,
     interpreter_next: usize,
     threads_head: usize,
-    imports_modules: usize,
     ceval_gil: usize,
     thread_next: usize,
     thread_interp: usize,
@@ -73,7 +75,6 @@ static ROWS: [Row; 1] = [Row {
     interpreter_id: 56,
     interpreter_next: 64,
     threads_head: 72,
-    imports_modules: 88,
     ceval_gil: 112,
     thread_next: 168,
     thread_interp: 176,
@@ -153,10 +154,13 @@ impl Row {
         Some(Layout {
             runtime: RuntimeLayout { interpreters_head: stated(self.interpreters_head)? },
             interpreter: InterpreterLayout {
+                modules: IMPORTS_MODULES
+                    .iter()
+                    .find(|(minor, _)| *minor == self.minor)
+                    .and_then(|&(_, position)| stated(position))?,
                 next: stated(self.interpreter_next)?,
                 id: stated(self.interpreter_id)?,
                 threads_head: stated(self.threads_head)?,
-                modules: stated(self.imports_modules)?,
             },
             gil: tables::gil(GilPlace::BehindInterpreter(stated(self.ceval_gil)?)),
             thread: ThreadLayout {

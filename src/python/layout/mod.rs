@@ -37,11 +37,11 @@ pub(crate) struct RuntimeLayout {
 /// `PyInterpreterState`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct InterpreterLayout {
+    /// The dict `sys.modules`.
+    pub(crate) modules: usize,
     pub(crate) next: usize,
     pub(crate) id: usize,
     pub(crate) threads_head: usize,
-    /// The dict `sys.modules`.
-    pub(crate) modules: usize,
 }
 
 /// The GIL: where it lies, and `struct _gil_runtime_state`.

@@ -41,10 +41,10 @@ const fn column(v: usize) -> Layout {
         runtime: RuntimeLayout { interpreters_head: [32, 32, 32, 40, 40][v] },
         // Include/internal/pycore_interp.h (3.8: pycore_pystate.h)
         interpreter: InterpreterLayout {
+            modules: [56, 856, 856, 888, 944][v],
             next: 0,
             id: [16, 24, 24, 48, 8][v],
             threads_head: [8, 8, 8, 16, 72][v],
-            modules: [56, 856, 856, 888, 944][v],
         },
         // Include/internal/pycore_runtime.h and pycore_ceval_state.h
         gil: gil([
