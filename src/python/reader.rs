@@ -5,6 +5,8 @@
 //! round 2…  only what round 1 did not know: a new chunk, a generator, a code object
 //! ```
 
+use rustc_hash::FxHashMap;
+
 use super::attributes::Names;
 use super::code::{CodeId, Codes, fingerprint_range};
 use super::gil::{Gil, GilReads};
@@ -227,18 +229,18 @@ impl Runtime {
     }
 
     fn adopt(&mut self, states: Vec<ThreadState>) {
-        let mut old = std::mem::take(&mut self.threads);
-        self.threads = states
-            .into_iter()
-            .map(|state| match old.iter().position(|thread| thread.state == state) {
-                Some(index) => old.swap_remove(index),
-                None => PythonThread {
-                    state,
-                    walk: Walk::new(state.address, state.interpreter),
-                    frames: Vec::new(),
-                },
-            })
-            .collect();
+        let old = std::mem::take(&mut self.threads).into_iter();
+        let mut old: FxHashMap<_, _> = old.map(|thread| (thread.state.address, thread)).collect();
+        let new = |state: ThreadState| PythonThread {
+            state,
+            walk: Walk::new(state.address, state.interpreter),
+            frames: Vec::new(),
+        };
+        let thread_of = |state: ThreadState| {
+            let known = old.remove(&state.address).filter(|thread| thread.state == state);
+            known.unwrap_or_else(|| new(state))
+        };
+        self.threads = states.into_iter().map(thread_of).collect();
     }
 
     /// Reads the stacks of the threads with these positions in [`Runtime::threads`], all
