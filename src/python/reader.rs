@@ -206,6 +206,16 @@ impl Runtime {
         Ok(())
     }
 
+    /// Reads anew what a thread's state says of its number: it is given one only after it
+    /// was listed. Its frames stay those of the last look.
+    pub fn renew_tids(&mut self, memory: &dyn ReadMemory, index: usize) {
+        let Some(thread) = self.threads.get_mut(index) else { return };
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
+        let renewed = threads::renewed(thread.state, &mut objects, &self.layout);
+        thread.state = renewed.unwrap_or(thread.state);
+    }
+
     /// What `threading` calls the threads with these positions in [`Runtime::threads`]: those
     /// that have a name, each with its position. At the most 64 characters, none of which a
     /// terminal would obey. Cheap enough for threads that are new, not for every tick.

@@ -75,11 +75,28 @@ pub(crate) fn discover(
     let mut reader = Reader { runtime, layout, objects, ahead: Ahead::default() };
     let mut lists = Lists::default();
     let whole = reader.read_ahead(known).and_then(|first| reader.follow(first, &mut lists));
-    reader.add_pthread_tids(&mut lists.threads);
+    add_pthread_tids(&mut lists.threads, reader.objects);
     match whole {
         Some(()) => Ok(lists),
         None => Err(lists),
     }
+}
+
+/// A thread state as it is now. `None` if there is none of that interpreter any more.
+pub(crate) fn renewed(
+    state: ThreadState,
+    objects: &mut Objects<'_>,
+    layout: &Layout,
+) -> Option<ThreadState> {
+    let bytes = objects.bytes(state.address, fields_size(layout))?;
+    let fields = fields(View(bytes), layout)?;
+    let mut renewed =
+        [ThreadState { ident: fields.ident, stated_tids: [fields.native, 0], ..state }];
+    if fields.interpreter != state.interpreter {
+        return None;
+    }
+    add_pthread_tids(&mut renewed, objects);
+    renewed.first().copied()
 }
 
 /// One reading of the lists.
@@ -219,27 +236,26 @@ impl Reader<'_, '_> {
         let bytes = self.objects.bytes(thread, fields_size(self.layout))?;
         fields(View(bytes), self.layout)
     }
+}
 
-    /// Asks the C library for the numbers of those threads that do not say theirs, all
-    /// together.
-    fn add_pthread_tids(&mut self, threads: &mut [ThreadState]) {
-        let batch = &mut *self.objects.batch;
-        batch.clear();
-        let missing = threads.iter_mut().filter(|thread| {
-            thread.stated_tids == [0, 0] && needs_pthread(thread.stated_tids[0], thread.ident)
-        });
-        let asked: Vec<_> = missing
-            .map(|thread| {
-                let slots = ask_pthread(thread.ident, batch);
-                (thread, slots)
-            })
-            .collect();
-        if asked.is_empty() || self.objects.memory.read(batch).is_err() {
-            return;
-        }
-        for (thread, slots) in asked {
-            thread.stated_tids[1] = pthread_tid(slots, batch);
-        }
+/// Asks the C library for the numbers of those threads that do not say theirs, all together.
+fn add_pthread_tids(threads: &mut [ThreadState], objects: &mut Objects<'_>) {
+    let batch = &mut *objects.batch;
+    batch.clear();
+    let missing = threads.iter_mut().filter(|thread| {
+        thread.stated_tids == [0, 0] && needs_pthread(thread.stated_tids[0], thread.ident)
+    });
+    let asked: Vec<_> = missing
+        .map(|thread| {
+            let slots = ask_pthread(thread.ident, batch);
+            (thread, slots)
+        })
+        .collect();
+    if asked.is_empty() || objects.memory.read(batch).is_err() {
+        return;
+    }
+    for (thread, slots) in asked {
+        thread.stated_tids[1] = pthread_tid(slots, batch);
     }
 }
 

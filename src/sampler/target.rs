@@ -183,8 +183,7 @@ impl Target {
                 self.tracks[index].glance_again(&mut common.calls);
             }
         }
-        let begins = |index: usize| self.tracks[index].shares_tid && !self.tracks[index].begun;
-        threads_changed |= self.wanted.iter().any(|&index| begins(index) && self.has_frames(index));
+        self.follow_beginners();
         self.collect(now, period, longest, common, samples);
         self.name_holders(common, samples);
         self.ticked = Some(now);
@@ -331,9 +330,8 @@ impl Target {
         self.follow_threads();
         self.name_threads();
         // A thread that was only just made has no number of its own yet, or no name.
-        let is_new = |track: &Track| {
-            track.tid.is_none() || track.shares_tid || track.name.is_none() && track.nameless == 1
-        };
+        let is_new =
+            |track: &Track| track.tid.is_none() || track.shares_tid || track.may_get_a_name();
         self.list_interval = if !self.tracks.iter().any(is_new) {
             LIST_INTERVAL
         } else if self.list_interval == LIST_INTERVAL {
@@ -351,8 +349,8 @@ impl Target {
     /// mostly calls into the newer one.
     fn runs_on_its_thread(&self, index: usize) -> bool {
         let Some(track) = self.tracks.get(index) else { return false };
-        if track.tid.is_none() {
-            // It was only just made, and has not begun.
+        if track.tid.is_none() || track.may_get_a_name() && !track.begun {
+            // Without frames it was only just made, and has not begun.
             return self.has_frames(index);
         }
         if !track.shares_tid {
@@ -365,6 +363,27 @@ impl Target {
         running.or_else(|| states.next_back()) == Some(index)
     }
 
+    /// Threads that run for the first time have a number of their own by now, and a name.
+    fn follow_beginners(&mut self) {
+        let begins = |index: &usize| {
+            let track = &self.tracks[*index];
+            let unsure = track.tid.is_none() || track.shares_tid || track.name.is_none();
+            unsure && !track.begun && self.has_frames(*index)
+        };
+        let beginners: Vec<usize> = self.wanted.iter().copied().filter(begins).collect();
+        if beginners.is_empty() {
+            return;
+        }
+        for &index in &beginners {
+            self.runtime.renew_tids(&self.memory, index);
+        }
+        self.follow_threads();
+        for index in beginners {
+            self.tracks[index].begun = true;
+        }
+        self.name_threads();
+    }
+
     /// Whether a thread had frames at the last look.
     fn has_frames(&self, index: usize) -> bool {
         self.runtime.threads().get(index).is_some_and(|thread| !thread.frames().is_empty())
@@ -373,11 +392,8 @@ impl Target {
     /// Looks for the names of threads that have none yet: what `threading` calls them, or
     /// else the kernel, unless that is merely the program's name.
     fn name_threads(&mut self) {
-        /// A thread is listed before its own Python code has begun and told its name.
-        const TRIES: u8 = 4;
-        let unnamed = |track: &Track| track.name.is_none() && track.nameless < TRIES;
-        let wanted: Vec<usize> =
-            (0..self.tracks.len()).filter(|&index| unnamed(&self.tracks[index])).collect();
+        let unnamed = |index: &usize| self.tracks[*index].may_get_a_name();
+        let wanted: Vec<usize> = (0..self.tracks.len()).filter(unnamed).collect();
         if wanted.is_empty() {
             return;
         }

@@ -101,6 +101,13 @@ impl Track {
         self.address == thread.address() && self.stated_tids == thread.stated_tids()
     }
 
+    /// Whether it has no name yet that could still be found: a thread is listed before its
+    /// own Python code has begun and told its name.
+    pub(super) const fn may_get_a_name(&self) -> bool {
+        const TRIES: u8 = 4;
+        self.name.is_none() && self.nameless < TRIES
+    }
+
     /// The first look of a tick. Adds the system calls it made to `calls`.
     pub(super) fn glance(&mut self, calls: &mut u64) -> Glance {
         self.seen = Seen::default();

@@ -4,4 +4,5 @@
 mod builds;
 #[path = "../common/mod.rs"]
 mod common;
+mod namespaces;
 mod seen;
