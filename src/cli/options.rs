@@ -44,6 +44,8 @@ pub struct Record {
     pub duration: Option<Duration>,
     /// How often, in ticks a second.
     pub rate_hz: f64,
+    /// Whether a busy thread is read from the CPU that it runs on.
+    pub same_cpu: bool,
     /// What to write.
     pub outputs: Vec<Planned>,
     /// How stacks are shown in it.

@@ -15,6 +15,7 @@
     )
 )]
 
+mod affinity;
 mod batch;
 mod cgroup;
 mod cold;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
+pub use affinity::Affinity;
 pub use batch::{Batch, Slot};
 pub use cgroup::cpu_quota;
 pub use cold::Mapping;

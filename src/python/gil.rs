@@ -39,6 +39,11 @@ impl GilReads {
         self.after = Some(batch.ask(self.address, READ));
     }
 
+    /// Who held it by the first read.
+    pub(super) fn holder(&self, layout: &Layout, batch: &Batch) -> Option<RemoteAddress> {
+        holder(View(batch.bytes(self.before)?), &layout.gil)
+    }
+
     pub(super) fn result(&self, layout: &Layout, batch: &Batch) -> Gil {
         let layout = &layout.gil;
         let holder = |slot| holder(View(batch.bytes(slot)?), layout);

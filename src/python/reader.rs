@@ -243,7 +243,7 @@ impl Runtime {
         let mut old: FxHashMap<_, _> = old.map(|thread| (thread.state.address, thread)).collect();
         let new = |state: ThreadState| PythonThread {
             state,
-            walk: Walk::new(state.address, state.interpreter),
+            walk: Walk::new(state.address, state.interpreter, &self.layout),
             frames: Vec::new(),
         };
         let thread_of = |state: ThreadState| {
@@ -411,6 +411,18 @@ impl Runtime {
     pub fn gil(&self, address: RemoteAddress) -> Option<Gil> {
         let read = self.gil_reads.iter().find(|read| read.address == address)?;
         Some(read.result(&self.layout, &self.batch))
+    }
+
+    /// The thread state that holds the GIL at this address now: one read.
+    pub fn gil_holder(
+        &mut self,
+        memory: &dyn ReadMemory,
+        gil: RemoteAddress,
+    ) -> Option<RemoteAddress> {
+        self.objects_batch.clear();
+        let read = GilReads::before(gil, &mut self.objects_batch);
+        memory.read(&mut self.objects_batch).ok()?;
+        read.holder(&self.layout, &self.objects_batch)
     }
 
     /// The locals of frames of the last look, and the objects behind them.

@@ -9,7 +9,7 @@ use crate::model::{
     Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
     Thread,
 };
-use crate::process::{Images, LiveMemory, Process};
+use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
 use crate::python::{self, Runtime};
 use crate::server::{Membership, worker_class_of_file};
 use crate::units::{Nanos, Tid};
@@ -21,8 +21,10 @@ pub(super) struct Common {
     pub(super) images: Images,
     pub(super) requests: Shared,
     marks: KnownMarks,
-    /// System calls made on threads' files so far.
+    /// System calls made on threads' files so far, and to be on the right CPU.
     pub(super) calls: u64,
+    /// Where we run, if busy threads are to be read from their own CPUs.
+    pub(super) affinity: Option<Affinity>,
 }
 
 /// A process being sampled.
@@ -177,6 +179,7 @@ impl Target {
         }
         let mut threads_changed = gone > 0;
         if !self.wanted.is_empty() {
+            self.join_running(common);
             let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
             for &index in &self.wanted {
@@ -191,6 +194,27 @@ impl Target {
             self.relist(now)?;
         }
         Ok(())
+    }
+
+    /// Moves us to the CPU of the thread that runs Python code: it cannot run while we do,
+    /// so nothing of it can change while it is read.
+    fn join_running(&mut self, common: &mut Common) {
+        let Some(affinity) = &mut common.affinity else { return };
+        let is_running = |track: &&Track| track.seen.syscall == Some(Syscall::Running);
+        let wanted = self.wanted.iter().filter_map(|&index| self.tracks.get(index));
+        let mut running = wanted.filter(is_running);
+        let (Some(first), second) = (running.next(), running.next()) else { return };
+        let holder = second.and_then(|second| {
+            // Of several that run, the one with the GIL can change its frames.
+            common.calls += 1;
+            let holder = self.runtime.gil_holder(&self.memory, first.gil)?;
+            let mut candidates = [first, second].into_iter().chain(running);
+            candidates.find(|track| track.address == holder)
+        });
+        common.calls += 1;
+        if let Some(cpu) = holder.unwrap_or(first).last_cpu() {
+            affinity.move_to(cpu);
+        }
     }
 
     /// A sample of every thread.

@@ -108,6 +108,11 @@ impl Track {
         self.name.is_none() && self.nameless < TRIES
     }
 
+    /// The CPU that it runs on.
+    pub(super) fn last_cpu(&self) -> Option<usize> {
+        self.files.as_ref()?.last_cpu().ok()
+    }
+
     /// The first look of a tick. Adds the system calls it made to `calls`.
     pub(super) fn glance(&mut self, calls: &mut u64) -> Glance {
         self.seen = Seen::default();

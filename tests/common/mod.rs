@@ -10,6 +10,7 @@
 mod farrier;
 mod interpreters;
 mod objects;
+mod observe;
 mod saved;
 mod target;
 
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_path, run};
 pub(crate) use interpreters::{Interpreter, interpreter, interpreters, newest, required, skip};
 pub(crate) use objects::strings_behind;
+pub(crate) use observe::{
+    NamedFrame, Observed, Seen, chance, distance, observe, start_on, two_cpus,
+};
 pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};
 
