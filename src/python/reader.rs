@@ -5,13 +5,16 @@
 //! round 2…  only what round 1 did not know: a new chunk, a generator, a code object
 //! ```
 
+use rustc_hash::FxHashMap;
+
 use super::attributes::Names;
 use super::code::{CodeId, Codes, fingerprint_range};
 use super::gil::{Gil, GilReads};
 use super::layout::{Layout, Trust};
 use super::locate::{self, Located};
 use super::objects::Objects;
-use super::threads::{self, Interpreter, ThreadState};
+use super::thread_names;
+use super::threads::{self, Interpreter, Lists, ThreadState};
 use super::view::View;
 use super::walk::{Context, RawFrame, Step, Walk};
 use super::{Error, Locals, Version, trial};
@@ -142,13 +145,13 @@ impl Runtime {
     }
 
     fn new(located: Located) -> Self {
-        let Located { runtime, version, layout, interpreters, threads } = located;
+        let Located { runtime, version, layout, lists } = located;
         let mut found = Self {
             address: runtime,
             version,
             layout,
             codes: Codes::default(),
-            interpreters,
+            interpreters: lists.interpreters,
             threads: Vec::new(),
             batch: Batch::new(),
             objects_batch: Batch::new(),
@@ -162,7 +165,7 @@ impl Runtime {
             pending: Vec::new(),
             gil_reads: Vec::new(),
         };
-        found.adopt(threads);
+        found.adopt(lists.threads);
         found
     }
 
@@ -201,15 +204,45 @@ impl Runtime {
             Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
         // A process that is gone fails here, with a reason.
         objects.probe(self.address)?;
-        let (interpreters, threads) =
-            threads::discover(self.address, &mut objects, &self.layout).ok_or(Error::NotReady)?;
-        self.interpreters = interpreters;
-        self.adopt(threads);
+        let known = Lists {
+            interpreters: self.interpreters.clone(),
+            threads: self.threads.iter().map(|thread| thread.state).collect(),
+        };
+        let lists = threads::discover(self.address, &known, &mut objects, &self.layout)
+            .map_err(|_| Error::NotReady)?;
+        self.interpreters = lists.interpreters;
+        self.adopt(lists.threads);
         if self.codes.is_mostly_stale() {
             self.codes.forget();
             self.used.clear();
         }
         Ok(())
+    }
+
+    /// Reads anew what a thread's state says of its number: it is given one only after it
+    /// was listed. Its frames stay those of the last look.
+    pub fn renew_tids(&mut self, memory: &dyn ReadMemory, index: usize) {
+        let Some(thread) = self.threads.get_mut(index) else { return };
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
+        let renewed = threads::renewed(thread.state, &mut objects, &self.layout);
+        thread.state = renewed.unwrap_or(thread.state);
+    }
+
+    /// What `threading` calls the threads with these positions in [`Runtime::threads`]: those
+    /// that have a name, each with its position. At the most 64 characters, none of which a
+    /// terminal would obey. Cheap enough for threads that are new, not for every tick.
+    pub fn thread_names(
+        &mut self,
+        memory: &dyn ReadMemory,
+        wanted: &[usize],
+    ) -> Vec<(usize, String)> {
+        let states =
+            wanted.iter().filter_map(|&index| Some((index, self.threads.get(index)?.state)));
+        let states: Vec<_> = states.collect();
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
+        thread_names::read(&mut objects, &self.layout, &states)
     }
 
     /// Changes when code objects are numbered anew, so that what is known by
@@ -219,18 +252,18 @@ impl Runtime {
     }
 
     fn adopt(&mut self, states: Vec<ThreadState>) {
-        let mut old = std::mem::take(&mut self.threads);
-        self.threads = states
-            .into_iter()
-            .map(|state| match old.iter().position(|thread| thread.state == state) {
-                Some(index) => old.swap_remove(index),
-                None => PythonThread {
-                    state,
-                    walk: Walk::new(state.address, state.interpreter, &self.layout),
-                    frames: Vec::new(),
-                },
-            })
-            .collect();
+        let old = std::mem::take(&mut self.threads).into_iter();
+        let mut old: FxHashMap<_, _> = old.map(|thread| (thread.state.address, thread)).collect();
+        let new = |state: ThreadState| PythonThread {
+            state,
+            walk: Walk::new(state.address, state.interpreter, &self.layout),
+            frames: Vec::new(),
+        };
+        let thread_of = |state: ThreadState| {
+            let known = old.remove(&state.address).filter(|thread| thread.state == state);
+            known.unwrap_or_else(|| new(state))
+        };
+        self.threads = states.into_iter().map(thread_of).collect();
     }
 
     /// Reads the stacks of the threads with these positions in [`Runtime::threads`], all
@@ -400,7 +433,7 @@ impl Runtime {
         gil: RemoteAddress,
     ) -> Option<RemoteAddress> {
         self.objects_batch.clear();
-        let read = GilReads::before(gil, &mut self.objects_batch);
+        let read = GilReads::before(gil, &self.layout, &mut self.objects_batch);
         memory.read(&mut self.objects_batch).ok()?;
         read.holder(&self.layout, &self.objects_batch)
     }
