@@ -24,7 +24,7 @@ const MOST_READS: [(&str, f64); 2] = [("5", 2.0), ("64", 3.0)];
 
 /// System calls of the whole program for one thread-sample, on average, when so many of five
 /// threads are busy.
-const MOST_SYSTEM_CALLS: [(&str, f64); 2] = [("1", 2.6), ("4", 3.6)];
+const MOST_SYSTEM_CALLS: [(&str, f64); 2] = [("1", 2.0), ("4", 3.5)];
 
 /// Ticks that may allocate in a second, after the warm-up: those that read the list of
 /// threads anew.

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::{Error, Process, Result};
-use crate::units::{Pid, RemoteAddress, Tid};
+use crate::units::{RemoteAddress, Tid};
 
 /// One line of a process' memory map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,19 +111,6 @@ impl Process {
             .ok_or_else(|| self.incomplete("statm"))?;
         let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
         Ok(pages.saturating_mul(u64::try_from(page).unwrap_or(4096)))
-    }
-
-    /// The process that started it, or that adopted it; 0 if that is outside of our
-    /// PID namespace.
-    ///
-    /// # Errors
-    /// [`Error::Gone`] when it has ended.
-    pub fn parent(&self) -> Result<Pid> {
-        let stat = self.read_text("stat")?;
-        stat.rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok())
-            .map(Pid::new)
-            .ok_or_else(|| self.incomplete("stat"))
     }
 
     /// What one of its descriptors refers to: a path, or words such as
