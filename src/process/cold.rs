@@ -206,6 +206,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Pid;
 
     fn own() -> Process {
         Process::open(Pid::new(std::process::id())).unwrap()
