@@ -16,7 +16,7 @@ TARGET = pathlib.Path(__file__).resolve().parent.parent / "fixtures/apps/worker_
 
 
 def record(farrier, pid, seconds, rate, output):
-    command = [farrier, "record", "-q", "-p", str(pid)]
+    command = [farrier, "record", "-q", "--max-cpu", "none", "-p", str(pid)]
     command += ["-d", str(seconds), "-r", str(rate), "-o", str(output), "-o", str(output) + ".farrier"]
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)

@@ -97,6 +97,7 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
         roots: vec![process(&script)],
         follow_children: true,
         rate_hz: RATE,
+        max_cpu: None,
         duration: Some(LENGTH),
         command: Vec::new(),
         just_started: false,
