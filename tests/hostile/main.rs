@@ -2,10 +2,11 @@
 //! hangs nor reads or allocates without bound. The same mutations every time; a failure
 //! names the version and the case.
 
+#[path = "../common/allocations.rs"]
+mod allocations;
 #[path = "../common/mod.rs"]
 mod common;
 mod mutate;
-mod peak;
 mod worst;
 
 use std::cell::Cell;
@@ -133,7 +134,7 @@ fn every_mutant_is_survived(version: &str) {
     for (case, mutant) in random.chain(ordered).enumerate() {
         let says = Says { version, case };
         let memory = mutant.into_memory();
-        let (peak, seen) = peak::of(|| survive(&saved, &memory));
+        let (peak, seen) = allocations::peak_of(|| survive(&saved, &memory));
         assert!(peak <= MOST_MEMORY, "{peak} bytes allocated");
         most = most.max(peak);
         count += 1;
