@@ -43,6 +43,8 @@ pub(crate) struct Code {
     fingerprint: Box<[u8]>,
     /// The tick in which its fingerprint was last found unchanged.
     checked: u64,
+    /// The tick in which it was read.
+    loaded: u64,
 }
 
 /// The code objects of one process.
@@ -95,6 +97,11 @@ impl Codes {
     /// Whether the entry was found unchanged in this tick.
     pub(crate) fn is_checked(&self, id: CodeId, tick: u64) -> bool {
         self.get(id).is_some_and(|code| code.checked == tick)
+    }
+
+    /// Whether the entry was made in this tick.
+    pub(crate) fn is_new(&self, id: CodeId, tick: u64) -> bool {
+        self.get(id).is_none_or(|code| code.loaded == tick)
     }
 
     /// Compares the fingerprint that was just read. A code object that is another by
@@ -160,6 +167,7 @@ impl Codes {
             line_table,
             fingerprint,
             checked: tick,
+            loaded: tick,
         });
         self.by_address.insert(address, id);
         Some(id)

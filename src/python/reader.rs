@@ -213,7 +213,7 @@ impl Runtime {
                 Some(index) => old.swap_remove(index),
                 None => PythonThread {
                     state,
-                    walk: Walk::new(state.address, state.interpreter),
+                    walk: Walk::new(state.address, state.interpreter, &self.layout),
                     frames: Vec::new(),
                 },
             })
