@@ -98,6 +98,7 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
         follow_children: true,
         rate_hz: RATE,
         max_cpu: None,
+        same_cpu: true,
         duration: Some(LENGTH),
         command: Vec::new(),
         just_started: false,
