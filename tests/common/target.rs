@@ -116,6 +116,13 @@ impl Script {
         serde_json::from_str(line.expect("it printed JSON")).expect("it is valid JSON")
     }
 
+    /// Writes a line to its standard input, and waits until it answers with this one.
+    pub(crate) fn tell(&mut self, line: &str, answer: &str) {
+        let stdin = self.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("it reads");
+        self.lines.wait_for(answer, |line| (line == answer).then_some(()));
+    }
+
     /// Ends it at once, as the kernel would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it was running");
