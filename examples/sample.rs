@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         roots: vec![Process::open(Pid::new(pid))?],
         follow_children: true,
         rate_hz: 100.0,
+        max_cpu: None,
         duration: Some(Duration::from_secs(2)),
         command: Vec::new(),
         just_started: false,

@@ -48,6 +48,10 @@ pub struct RecordArgs {
     /// seen in part
     #[arg(long, value_name = "YES|NO", value_enum, default_value_t = YesNo::Yes)]
     same_cpu: YesNo,
+    /// Use at the most so many percent of one CPU, and look less often if that is not enough;
+    /// `none` for no limit
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = cpu_budget)]
+    max_cpu: CpuBudget,
     /// Profile the given processes alone, not their workers
     #[arg(long)]
     no_children: bool,
@@ -165,6 +169,10 @@ enum GroupByArg {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Length(Option<Duration>);
 
+/// Our own share of one CPU; a type of its own for the same reason.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct CpuBudget(Option<f64>);
+
 impl RecordArgs {
     /// What is asked for, in plain words.
     ///
@@ -190,6 +198,7 @@ impl RecordArgs {
             duration: self.duration.0,
             rate_hz: self.rate,
             same_cpu: self.same_cpu == YesNo::Yes,
+            max_cpu: self.max_cpu.0,
             outputs,
             view: self.view.to_view(Selection::default()),
             quiet: self.quiet,
@@ -271,6 +280,18 @@ fn rate(text: &str) -> Result<f64, String> {
         Ok(rate) if rate > 0.0 && rate <= LARGEST => Ok(rate),
         Ok(_) => Err(format!("a rate is above 0 and at most {LARGEST} Hz")),
         Err(_) => Err("a rate looks like `100`, `99.5` or `1khz`".to_owned()),
+    }
+}
+
+fn cpu_budget(text: &str) -> Result<CpuBudget, String> {
+    let text = text.trim();
+    if text == "none" {
+        return Ok(CpuBudget(None));
+    }
+    match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent.is_finite() => Ok(CpuBudget(Some(percent / 100.0))),
+        Ok(_) => Err("a budget is above 0 %; `none` takes the limit away".to_owned()),
+        Err(_) => Err("a budget looks like `5`, `0.5%` or `none`".to_owned()),
     }
 }
 

@@ -282,11 +282,11 @@ fn parse_last_cpu(text: &[u8]) -> Option<usize> {
     usize::try_from(decimal(field)?).ok()
 }
 
-fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
 }
 
-fn decimal(digits: &[u8]) -> Option<u64> {
+pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

@@ -14,7 +14,7 @@
 //! place is tried until one holds together.
 
 use super::attributes::Names;
-use super::layout::{COOKIE, Layout};
+use super::layout::{COOKIE, Layout, Trust};
 use super::objects::Objects;
 use super::threads::{self, Lists};
 use super::view::View;
@@ -23,7 +23,7 @@ use crate::process::{Batch, Image, ReadMemory};
 use crate::units::RemoteAddress;
 
 /// An interpreter that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Located {
     pub(super) runtime: RemoteAddress,
     pub(super) version: Version,
@@ -111,12 +111,15 @@ fn at(
     let mut known = Lists::default();
     for _ in 0..TRIES {
         match threads::discover(runtime, &known, &mut objects, &layout) {
-            Ok(lists) if lists.threads.is_empty() => break,
+            Ok(lists) if lists.threads.is_empty() => return Err(Error::NotReady),
             Ok(lists) => return Ok(Located { runtime, version, layout, lists }),
             Err(lists) => known = lists,
         }
     }
-    Err(Error::NotReady)
+    Err(match layout.trust {
+        Trust::Known => Error::NotReady,
+        Trust::Trial => Error::Untrusted { version, what: "lists of threads" },
+    })
 }
 
 /// The bytes at the start of `_PyRuntime`, if they are debug offsets.

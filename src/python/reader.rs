@@ -10,14 +10,14 @@ use rustc_hash::FxHashMap;
 use super::attributes::Names;
 use super::code::{CodeId, Codes, fingerprint_range};
 use super::gil::{Gil, GilReads};
-use super::layout::Layout;
+use super::layout::{Layout, Trust};
 use super::locate::{self, Located};
 use super::objects::Objects;
 use super::thread_names;
 use super::threads::{self, Interpreter, Lists, ThreadState};
 use super::view::View;
 use super::walk::{Context, RawFrame, Step, Walk};
-use super::{Error, Locals, Version};
+use super::{Error, Locals, Version, trial};
 use crate::model::{FrameId, FunctionId, Grade, Tables};
 use crate::process::{Batch, Image, ReadMemory, Slot};
 use crate::units::RemoteAddress;
@@ -136,8 +136,16 @@ impl Runtime {
     /// See [`Error`].
     pub fn locate(images: &[Image], memory: &dyn ReadMemory) -> Result<Self, Error> {
         let (mut batch, mut names) = (Batch::new(), Names::default());
-        let Located { runtime, version, layout, lists } =
-            locate::locate(images, memory, &mut batch, &mut names)?;
+        let located = locate::locate(images, memory, &mut batch, &mut names)?;
+        if located.layout.trust == Trust::Trial {
+            // Of its own: what it remembers is numbered by tables that end with it.
+            trial::hold(&mut Self::new(located.clone()), &located.layout.gil, memory)?;
+        }
+        Ok(Self { batch, names, ..Self::new(located) })
+    }
+
+    fn new(located: Located) -> Self {
+        let Located { runtime, version, layout, lists } = located;
         let mut found = Self {
             address: runtime,
             version,
@@ -145,9 +153,9 @@ impl Runtime {
             codes: Codes::default(),
             interpreters: lists.interpreters,
             threads: Vec::new(),
-            batch,
+            batch: Batch::new(),
             objects_batch: Batch::new(),
-            names,
+            names: Names::default(),
             tick: 0,
             most_for_codes: (0, 0),
             used: Vec::new(),
@@ -158,12 +166,17 @@ impl Runtime {
             gil_reads: Vec::new(),
         };
         found.adopt(lists.threads);
-        Ok(found)
+        found
     }
 
     /// Its version.
     pub const fn version(&self) -> Version {
         self.version
+    }
+
+    /// Whether it is a build without a GIL (PEP 703).
+    pub const fn is_free_threaded(&self) -> bool {
+        self.layout.free_threaded
     }
 
     /// Its threads, newest first, as of the last [`Runtime::refresh`].
@@ -306,7 +319,7 @@ impl Runtime {
             let head = interpreter.address.plus(layout.interpreter.threads_head as u64);
             heads.push((batch.ask(head, 8), interpreter.threads_head));
             if self.gil_reads.iter().all(|gil| gil.address != interpreter.gil) {
-                let read = GilReads::before(interpreter.gil, batch);
+                let read = GilReads::before(interpreter.gil, layout, batch);
                 self.gil_reads.push(read);
             }
         }
@@ -420,7 +433,7 @@ impl Runtime {
         gil: RemoteAddress,
     ) -> Option<RemoteAddress> {
         self.objects_batch.clear();
-        let read = GilReads::before(gil, &mut self.objects_batch);
+        let read = GilReads::before(gil, &self.layout, &mut self.objects_batch);
         memory.read(&mut self.objects_batch).ok()?;
         read.holder(&self.layout, &self.objects_batch)
     }

@@ -98,7 +98,7 @@ impl Target {
             worker_class: membership.worker_class.clone(),
             threads: 0,
             python: runtime.version().to_string(),
-            free_threaded: false,
+            free_threaded: runtime.is_free_threaded(),
             cpu: Nanos::ZERO,
             runqueue: Nanos::ZERO,
             rss_bytes_first: resident,

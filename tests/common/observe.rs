@@ -18,6 +18,10 @@ use super::{Interpreter, Script, application};
 /// Ticks a second.
 pub(crate) const RATE: f64 = 1000.0;
 
+/// On the target's own CPU the sampler goes first.
+const TARGET_PRIORITY: u32 = 10;
+const SAMPLER_PRIORITY: u32 = 20;
+
 /// What there is of one stack.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
@@ -198,15 +202,16 @@ pub(crate) fn start_on(
     command.args(["-c", &cpu.to_string()]).arg(&interpreter.python);
     command.arg(application(name)).args(arguments);
     let script = Script::spawn(command);
-    put_ahead(script.pid());
+    put_ahead(script.pid(), TARGET_PRIORITY);
     script
 }
 
-/// Gives a thread a larger share of its CPU than others have. Where that is not allowed
-/// nothing changes, and the measured share of the CPU tells.
-fn put_ahead(tid: u32) {
-    let mut command = Command::new("renice");
-    command.args(["-n", "-15", "-p", &tid.to_string()]);
+/// Lets a thread run before all others of its CPU. Where that is not allowed nothing
+/// changes, and the measured share of the CPU tells. Niceness would not do: with one
+/// session's processes in a group of their own (autogroup) it means nothing to others'.
+fn put_ahead(tid: u32, priority: u32) {
+    let mut command = Command::new("chrt");
+    command.args(["--fifo", "-p", &priority.to_string(), &tid.to_string()]);
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
@@ -227,7 +232,7 @@ pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> 
             .stdout(Stdio::null())
             .status();
         assert!(taskset.expect("taskset is there").success(), "CPU {sampler_cpu} is not ours");
-        put_ahead(me.parse().expect("a number"));
+        put_ahead(me.parse().expect("a number"), SAMPLER_PRIORITY);
         let options = sampler::Options {
             roots: vec![Process::open(Pid::new(pid)).expect("the target lives")],
             follow_children: false,
