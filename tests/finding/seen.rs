@@ -22,6 +22,8 @@ pub(crate) struct Thread {
     pub(crate) states: BTreeMap<&'static str, f64>,
     /// Seconds by leaf function.
     pub(crate) leaves: BTreeMap<String, f64>,
+    /// Seconds in which it held the GIL that it needs.
+    pub(crate) held: f64,
     /// What it waited for.
     pub(crate) on: BTreeSet<String>,
 }
@@ -39,6 +41,11 @@ impl Thread {
     /// The part of its time in these states.
     pub(crate) fn state_share(&self, wanted: &[&str]) -> f64 {
         share(self.states.iter().map(|(state, seconds)| (wanted.contains(state), *seconds)))
+    }
+
+    /// The part of its time in which it held the GIL that it needs.
+    pub(crate) fn held_share(&self) -> f64 {
+        self.held / self.states.values().sum::<f64>().max(1e-9)
     }
 
     /// The part of its time in which this was the innermost function.
@@ -98,6 +105,7 @@ impl Sink for Seen {
             seen.names.insert(tables.string(thread.name).to_owned());
             let seconds = sample.weight.as_secs_f64();
             *seen.states.entry(sample.state.name()).or_default() += seconds;
+            seen.held += if sample.holds_gil { seconds } else { 0.0 };
             let leaf = sample.stack.and_then(|stack| tables.frames_from_leaf(stack).next());
             let leaf = leaf.map(|frame| tables.function(tables.frame(frame).function).name);
             let leaf = leaf.map_or("", |name| tables.string(name)).to_owned();
