@@ -23,7 +23,7 @@ pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_pa
 pub(crate) use interpreters::{Interpreter, interpreter, interpreters, newest, required, skip};
 pub(crate) use objects::strings_behind;
 pub(crate) use observe::{
-    NamedFrame, Observed, Seen, chance, distance, observe, start_on, two_cpus,
+    NamedFrame, Observed, Seen, chance, differences, distance, observe, start_on, two_cpus,
 };
 pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};

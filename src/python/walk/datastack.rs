@@ -270,8 +270,7 @@ impl DataStack {
                 }
                 let length = stated.unwrap_or(USUAL_CHUNK).saturating_add(SLACK);
                 let slot = context.batch.ask(address, length);
-                let chunk =
-                    Chunk { address, length, end: 0, size: 0, before: slot, after: slot };
+                let chunk = Chunk { address, length, end: 0, size: 0, before: slot, after: slot };
                 self.chunks.insert(count, chunk);
                 return Err(Outcome::Needs(Need::More));
             };
@@ -457,12 +456,12 @@ impl DataStack {
                     return if missing { Outcome::Needs(Need::After) } else { Outcome::Torn };
                 }
                 let is_leaf = is_base && thread.current == base;
-                let (tile, other) = match self.one_tile(number, chunk, at, is_leaf, not_code, context)
-                {
-                    Ok(tile) => tile,
-                    Err(Outcome::Torn) if missing => return Outcome::Needs(Need::After),
-                    Err(outcome) => return outcome,
-                };
+                let (tile, other) =
+                    match self.one_tile(number, chunk, at, is_leaf, not_code, context) {
+                        Ok(tile) => tile,
+                        Err(Outcome::Torn) if missing => return Outcome::Needs(Need::After),
+                        Err(outcome) => return outcome,
+                    };
                 let mut linked = true;
                 if tile.header.previous != below {
                     let from = tile.header.previous;
@@ -470,10 +469,12 @@ impl DataStack {
                     match self.chain(from, Pass::After, at_root, may_ask, not_code, context) {
                         Chain::Ends(end) if end == below => {
                             linked = self.same_links;
-                            found.extend(self.between.iter().rev().map(|&found| Found {
-                                holds: found.same_function,
-                                ..found
-                            }));
+                            found.extend(
+                                self.between
+                                    .iter()
+                                    .rev()
+                                    .map(|&found| Found { holds: found.same_function, ..found }),
+                            );
                         }
                         Chain::Missing => missing = true,
                         Chain::Load(address) => return Outcome::Load(address),
@@ -535,9 +536,10 @@ impl DataStack {
             && known.header == after
             && known.frame.address == address
             && context.codes.is_checked(known.frame.code, context.tick)
-            && context.codes.get(known.frame.code).is_some_and(|code| {
-                code.address.get() == after.code & !layout.tag_mask
-            })
+            && context
+                .codes
+                .get(known.frame.code)
+                .is_some_and(|code| code.address.get() == after.code & !layout.tag_mask)
         {
             let mut tile = *known;
             tile.frame.place = Some((chunk.after, at));

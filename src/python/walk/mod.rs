@@ -157,11 +157,7 @@ enum Stack {
 
 impl Walk {
     /// The walk of the thread whose `PyThreadState` is at `thread`.
-    pub(crate) fn new(
-        thread: RemoteAddress,
-        interpreter: RemoteAddress,
-        layout: &Layout,
-    ) -> Self {
+    pub(crate) fn new(thread: RemoteAddress, interpreter: RemoteAddress, layout: &Layout) -> Self {
         let stack = match layout.frame.liveness {
             Liveness::Tiling { .. } => Stack::Data(DataStack::new(thread, interpreter)),
             Liveness::Executing { .. } => Stack::Heap(Heap::new(thread, interpreter)),
@@ -226,12 +222,8 @@ impl Walk {
         }
         let may_ask = self.rounds < MOST_ROUNDS && context.batch.bytes_wanted() < MOST_ASKED;
         let outcome = match &mut self.stack {
-            Stack::Data(stack) => {
-                stack.collect(may_ask, &self.not_code, context, &mut self.found)
-            }
-            Stack::Heap(stack) => {
-                stack.collect(may_ask, &self.not_code, context, &mut self.found)
-            }
+            Stack::Data(stack) => stack.collect(may_ask, &self.not_code, context, &mut self.found),
+            Stack::Heap(stack) => stack.collect(may_ask, &self.not_code, context, &mut self.found),
         };
         let need = match outcome {
             Outcome::Load(address) => {
@@ -276,14 +268,11 @@ impl Walk {
         self.frames.clear();
         let found = &self.found;
         // A function that was only just read counts if its frame was there after that, too.
-        let settled =
-            |found: &Found| found.same_function || !context.codes.is_new(found.frame.code, context.tick);
+        let settled = |found: &Found| {
+            found.same_function || !context.codes.is_new(found.frame.code, context.tick)
+        };
         let callers = found.len().saturating_sub(usize::from(complete));
-        let agreed = found
-            .iter()
-            .take(callers)
-            .position(|found| !found.holds)
-            .unwrap_or(callers);
+        let agreed = found.iter().take(callers).position(|found| !found.holds).unwrap_or(callers);
         let leaf = found.last().filter(|_| complete && agreed == callers);
         self.grade = match leaf {
             None if complete && found.is_empty() => Grade::Exact,
