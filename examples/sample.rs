@@ -49,9 +49,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         roots: vec![Process::open(Pid::new(pid))?],
         follow_children: true,
         rate_hz: 100.0,
+        max_cpu: None,
         duration: Some(Duration::from_secs(2)),
         command: Vec::new(),
         just_started: false,
+        same_cpu: true,
     };
     sampler::Session::attach(options, || false)?.run(&mut States::default(), || false)?;
     Ok(())

@@ -58,7 +58,7 @@ def farrier(path, folder):
     def samples():
         return json.loads(output.read_text())["sampling"]["samples"]
 
-    return [path, "record", "--idle", "-o", str(output)], samples
+    return [path, "record", "--idle", "--max-cpu", "none", "-o", str(output)], samples
 
 
 def py_spy(path, folder):

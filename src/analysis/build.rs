@@ -111,6 +111,7 @@ fn sampling(profile: &Profile) -> Sampling {
     }
     let progress = profile.progress();
     let [exact, functions, partial, lost] = grades;
+    let duration = progress.elapsed.as_secs_f64();
     Sampling {
         ticks: progress.ticks,
         missed_ticks: progress.missed_ticks,
@@ -121,6 +122,9 @@ fn sampling(profile: &Profile) -> Sampling {
         lost,
         evidence,
         sampler_cpu_s: progress.sampler_cpu.as_secs_f64(),
+        rate_reached_hz: (duration > 0.0).then(|| progress.ticks as f64 / duration),
+        cpu_budget: profile.session().cpu_budget,
+        slowed_s: progress.slowed.as_secs_f64(),
     }
 }
 

@@ -118,6 +118,12 @@ pub struct Sampling {
     pub evidence: EvidenceCounts,
     /// The profiler's own CPU time.
     pub sampler_cpu_s: f64,
+    /// Ticks a second that it came to on average; `null` for a recording of no length.
+    pub rate_reached_hz: Option<f64>,
+    /// The share of one CPU that the profiler was allowed to use, if there was a limit.
+    pub cpu_budget: Option<f64>,
+    /// Seconds on the clock for which ticks came less often than asked for, to keep to that.
+    pub slowed_s: f64,
 }
 
 /// An endpoint.

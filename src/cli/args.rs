@@ -43,6 +43,15 @@ pub struct RecordArgs {
     /// Look at every thread so many times a second
     #[arg(short, long, value_name = "HZ", default_value = "100", value_parser = rate)]
     rate: f64,
+    /// Read a busy thread from the CPU that it runs on, so that what is read is of one moment.
+    /// It has to wait for that long, some 20 us; with `no` it does not, and what calls a lot is
+    /// seen in part
+    #[arg(long, value_name = "YES|NO", value_enum, default_value_t = YesNo::Yes)]
+    same_cpu: YesNo,
+    /// Use at the most so many percent of one CPU, and look less often if that is not enough;
+    /// `none` for no limit
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = cpu_budget)]
+    max_cpu: CpuBudget,
     /// Profile the given processes alone, not their workers
     #[arg(long)]
     no_children: bool,
@@ -137,6 +146,12 @@ pub struct ReportArgs {
     thread: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    Yes,
+    No,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum GroupByArg {
     /// What was served
@@ -153,6 +168,10 @@ enum GroupByArg {
 /// the argument may be missing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Length(Option<Duration>);
+
+/// Our own share of one CPU; a type of its own for the same reason.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct CpuBudget(Option<f64>);
 
 impl RecordArgs {
     /// What is asked for, in plain words.
@@ -178,6 +197,8 @@ impl RecordArgs {
             children: !self.no_children,
             duration: self.duration.0,
             rate_hz: self.rate,
+            same_cpu: self.same_cpu == YesNo::Yes,
+            max_cpu: self.max_cpu.0,
             outputs,
             view: self.view.to_view(Selection::default()),
             quiet: self.quiet,
@@ -259,6 +280,18 @@ fn rate(text: &str) -> Result<f64, String> {
         Ok(rate) if rate > 0.0 && rate <= LARGEST => Ok(rate),
         Ok(_) => Err(format!("a rate is above 0 and at most {LARGEST} Hz")),
         Err(_) => Err("a rate looks like `100`, `99.5` or `1khz`".to_owned()),
+    }
+}
+
+fn cpu_budget(text: &str) -> Result<CpuBudget, String> {
+    let text = text.trim();
+    if text == "none" {
+        return Ok(CpuBudget(None));
+    }
+    match text.strip_suffix('%').unwrap_or(text).trim().parse::<f64>() {
+        Ok(percent) if percent > 0.0 && percent.is_finite() => Ok(CpuBudget(Some(percent / 100.0))),
+        Ok(_) => Err("a budget is above 0 %; `none` takes the limit away".to_owned()),
+        Err(_) => Err("a budget looks like `5`, `0.5%` or `none`".to_owned()),
     }
 }
 

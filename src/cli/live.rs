@@ -119,11 +119,13 @@ impl Live {
                 roots,
                 follow_children: options.children,
                 rate_hz: options.rate_hz,
+                max_cpu: options.max_cpu,
                 duration: options.duration,
                 command: std::env::args_os()
                     .map(|word| word.to_string_lossy().into_owned())
                     .collect(),
                 just_started: started.is_some(),
+                same_cpu: options.same_cpu,
             },
             || stop.load(Ordering::Relaxed),
         )?;

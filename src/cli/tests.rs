@@ -106,6 +106,13 @@ fn times_and_rates_are_read_as_they_are_written() {
     for wrong in ["0", "-5", "1000khz", "fast", "nan"] {
         assert!(of("-r", wrong).is_err(), "{wrong}");
     }
+    assert_eq!(record(&["-p", "1"]).unwrap().max_cpu, Some(0.05));
+    assert_eq!(of("--max-cpu", "0.5 %").unwrap().max_cpu, Some(0.005));
+    assert_eq!(of("--max-cpu", "250").unwrap().max_cpu, Some(2.5));
+    assert_eq!(of("--max-cpu", "none").unwrap().max_cpu, None);
+    for wrong in ["0", "-5", "much", "inf", "nan", ""] {
+        assert!(of("--max-cpu", wrong).is_err(), "{wrong}");
+    }
 }
 
 #[test]

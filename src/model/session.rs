@@ -13,6 +13,8 @@ pub struct Session {
     pub start_unix_ns: i64,
     /// The sampling rate that was asked for, in ticks a second.
     pub rate_hz: f64,
+    /// The share of one CPU that farrier itself was allowed to use, if there was a limit.
+    pub cpu_budget: Option<f64>,
     /// The machine's name.
     pub host: String,
     /// CPUs online.
@@ -81,6 +83,8 @@ pub struct Progress {
     pub missed_ticks: u64,
     /// The profiler's own CPU time.
     pub sampler_cpu: Nanos,
+    /// For how long ticks came less often than asked for, to keep to the CPU budget.
+    pub slowed: Nanos,
     /// System calls made at ticks: on threads' files and on memory.
     pub system_calls: u64,
     /// Bytes of targets' memory read.

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::{Error, Process, Result};
-use crate::units::{Pid, RemoteAddress, Tid};
+use crate::units::{RemoteAddress, Tid};
 
 /// One line of a process' memory map.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,19 +113,6 @@ impl Process {
         Ok(pages.saturating_mul(u64::try_from(page).unwrap_or(4096)))
     }
 
-    /// The process that started it, or that adopted it; 0 if that is outside of our
-    /// PID namespace.
-    ///
-    /// # Errors
-    /// [`Error::Gone`] when it has ended.
-    pub fn parent(&self) -> Result<Pid> {
-        let stat = self.read_text("stat")?;
-        stat.rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)?.parse().ok())
-            .map(Pid::new)
-            .ok_or_else(|| self.incomplete("stat"))
-    }
-
     /// What one of its descriptors refers to: a path, or words such as
     /// `socket:[4711]`.
     ///
@@ -219,6 +206,7 @@ fn parse_mapping(line: &[u8]) -> Option<Mapping> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Pid;
 
     fn own() -> Process {
         Process::open(Pid::new(std::process::id())).unwrap()

@@ -15,10 +15,13 @@
     )
 )]
 
+mod affinity;
 mod batch;
 mod cgroup;
 mod cold;
+mod elf;
 mod error;
+mod exports;
 mod hot;
 mod image;
 mod machine;
@@ -29,6 +32,7 @@ mod program;
 mod snapshot;
 mod sock_diag;
 mod sockets;
+mod stat;
 mod tree;
 
 use std::fs::File;
@@ -39,6 +43,7 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
+pub use affinity::Affinity;
 pub use batch::{Batch, Slot};
 pub use cgroup::cpu_quota;
 pub use cold::Mapping;
@@ -51,7 +56,7 @@ pub use permission::{Advice, explain};
 pub use program::{FileIdentity, ProgramIdentity};
 pub use snapshot::{RecordingMemory, SnapshotMemory};
 pub use sockets::{Descriptor, Descriptors, PathId, Watched};
-pub use tree::{children, descendants, find_by_command_line};
+pub use tree::{Births, children, descendants, find_by_command_line};
 
 use crate::units::Pid;
 
@@ -65,6 +70,8 @@ pub struct Process {
     pid: Pid,
     start_time: u64,
     directory: Arc<OwnedFd>,
+    /// Its `stat` file.
+    stat: Arc<File>,
 }
 
 impl Process {
@@ -76,29 +83,17 @@ impl Process {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = open(format!("/proc/{pid}").as_str(), flags, Mode::empty())
             .map_err(|errno| Error::from_errno(pid, "/proc/PID", errno))?;
-        let mut process = Self { pid, start_time: 0, directory: Arc::new(directory) };
-        process.start_time = process.read_start_time()?;
+        let stat = openat(&directory, "stat", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::from_errno(pid, "stat", errno))?;
+        let (directory, stat) = (Arc::new(directory), Arc::new(File::from(stat)));
+        let mut process = Self { pid, start_time: 0, directory, stat };
+        process.start_time = process.stat()?.start_time;
         Ok(process)
     }
 
     /// Its number.
     pub const fn pid(&self) -> Pid {
         self.pid
-    }
-
-    /// When it started, in kernel clock ticks since boot.
-    pub const fn start_time(&self) -> u64 {
-        self.start_time
-    }
-
-    /// Whether it still runs (a zombie does not).
-    pub fn is_alive(&self) -> bool {
-        self.read_stat().is_ok_and(|stat| {
-            !matches!(
-                stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes().first()),
-                Some(Some(b'Z' | b'X')) | None
-            )
-        })
     }
 
     /// The directory `/proc/PID`.
@@ -128,20 +123,6 @@ impl Process {
             .read_to_end(&mut bytes)
             .map_err(|error| Error::from_io(self.pid, path, &error))?;
         Ok(bytes)
-    }
-
-    fn read_stat(&self) -> Result<String> {
-        self.read_text("stat")
-    }
-
-    fn read_start_time(&self) -> Result<u64> {
-        let stat = self.read_stat()?;
-        // The second field, the name in parentheses, may hold anything: count from
-        // the last parenthesis. starttime is field 22.
-        stat.rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(22 - 3))
-            .and_then(|field| field.parse().ok())
-            .ok_or(Error::Incomplete { pid: self.pid, what: "stat".into() })
     }
 }
 

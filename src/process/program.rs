@@ -45,17 +45,27 @@ impl Process {
     /// # Errors
     /// [`Error::Gone`] when it has ended.
     pub fn program_identity(&self) -> Result<ProgramIdentity> {
-        let stat = self.read_text("stat")?;
-        let stack = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split_ascii_whitespace().nth(28 - 3)?.parse().ok())
-            .ok_or_else(|| self.incomplete("stat"))?;
+        let stack = self.stat()?.stack;
         match self.exe_identity() {
             Ok(file) => Ok(ProgramIdentity { file: Some(file), stack }),
             // It is on its way out and has let go of its memory: no new program.
             Err(gone @ Error::Gone { .. }) => Err(gone),
             Err(_) => Ok(ProgramIdentity { file: None, stack }),
         }
+    }
+
+    /// Whether it seems to be in the same run of a program as it was when this was found, by
+    /// its stack alone: one system call. Where stacks are not laid out at random, an `exec`
+    /// does not show.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when it has ended.
+    pub fn seems_to_run(&self, program: ProgramIdentity) -> Result<bool> {
+        let stat = self.stat()?;
+        if stat.has_ended() {
+            return Err(Error::Gone { pid: self.pid() });
+        }
+        Ok(stat.stack != 0 && stat.stack == program.stack)
     }
 
     /// The path of the program it runs, as its own root shows it; with ` (deleted)`

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsFd;
 
+use nix::sys::uio::pread;
 use regex::Regex;
 
+use super::hot::{decimal, fields};
 use super::{Error, Process, Result};
 use crate::units::Pid;
 
@@ -28,6 +31,45 @@ pub fn children(process: &Process) -> Result<Vec<Pid>> {
         }
     }
     Ok(children)
+}
+
+/// Tells whether processes or threads were started since it was last asked: by anyone, in our
+/// own PID namespace or one below it. While none are, nobody has new children.
+#[derive(Debug)]
+pub struct Births {
+    /// `/proc/loadavg`; its last field is the number that was given last (`fs/proc/loadavg.c`).
+    load: Option<fs::File>,
+    last: Option<u64>,
+    /// Whether there were some when it was last asked: a number is given a moment before its
+    /// process is on its parent's list.
+    before: bool,
+}
+
+impl Births {
+    /// From now on.
+    pub fn new() -> Self {
+        Self { load: fs::File::open("/proc/loadavg").ok(), last: None, before: true }
+    }
+
+    /// Whether there may be new processes; at the first time always.
+    pub fn any(&mut self) -> bool {
+        let last = self.last_number();
+        let now = last.is_none() || last != self.last;
+        self.last = last;
+        std::mem::replace(&mut self.before, now) || now
+    }
+
+    fn last_number(&self) -> Option<u64> {
+        let mut buffer = [0; 128];
+        let count = pread(self.load.as_ref()?.as_fd(), &mut buffer, 0).ok()?;
+        fields(buffer.get(..count)?).last().and_then(decimal)
+    }
+}
+
+impl Default for Births {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// All that descend from a process, parents before their children. Those that end
@@ -107,6 +149,20 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn a_birth_is_noticed() {
+        let mut births = Births::new();
+        assert!(births.any(), "nothing is known at first");
+        let mut child = Command::new("true").spawn().unwrap();
+        assert!(births.any());
+        assert!(births.any(), "it may not have been on its parent's list");
+        child.wait().unwrap();
+        // Tests that run beside this one start processes too, though not all the time.
+        while births.any() {
+            std::thread::yield_now();
+        }
+    }
 
     /// A shell with a child and a grandchild, all with `mark` on their command lines.
     /// They end when the returned pipe does.

@@ -114,6 +114,7 @@ impl Shop {
             ticks: 1_000,
             missed_ticks: 3,
             sampler_cpu: Nanos::from_millis(130),
+            slowed: Nanos::from_millis(0),
             system_calls: 40_000,
             bytes_read: 9_000_000,
         };
@@ -144,6 +145,7 @@ pub(crate) fn shop() -> Profile {
         farrier_version: "0.1.0".into(),
         start_unix_ns: 1_795_254_647_000_000_000,
         rate_hz: 100.0,
+        cpu_budget: Some(0.05),
         host: "shop-1".into(),
         cpus: 4,
         cpu_quota: Some(2.0),

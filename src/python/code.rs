@@ -34,6 +34,9 @@ pub(crate) struct Code {
     pub(crate) frame_size: usize,
     /// Where its instructions begin, for versions whose frames point into them.
     pub(crate) instructions: Option<RemoteAddress>,
+    /// Copies of them that threads have made for themselves (`co_tlbc`); more are made as
+    /// more threads run it.
+    pub(crate) copies: Box<[RemoteAddress]>,
     /// How many bytes of instructions it has; 0 where that is not needed.
     pub(crate) instruction_bytes: u64,
     /// Frames before this byte of it are still being set up.
@@ -45,6 +48,16 @@ pub(crate) struct Code {
     checked: u64,
     /// The tick in which it was read.
     loaded: u64,
+}
+
+impl Code {
+    /// How many bytes a frame's pointer to an instruction is behind the first one of the
+    /// code or of a thread's copy; -2 in a frame that has not started.
+    pub(crate) fn offset_of(&self, instruction: u64) -> Option<i64> {
+        let starts = self.instructions.iter().chain(&*self.copies);
+        let mut offsets = starts.map(|start| instruction.wrapping_sub(start.get()).cast_signed());
+        offsets.find(|offset| (-2..self.instruction_bytes.cast_signed()).contains(offset))
+    }
 }
 
 /// The code objects of one process.
@@ -151,6 +164,10 @@ impl Codes {
             Some(offset) => view.u64(offset).filter(|&units| units < 1 << 28)?.checked_mul(2)?,
             None => 0,
         };
+        let copies = match fields.thread_copies {
+            Some(offset) => thread_copies(view.address(offset)?, objects),
+            None => Box::default(),
+        };
         self.is_string(name, objects)?;
         let name = objects.string(name)?;
         let filename = objects.string(filename)?;
@@ -161,6 +178,7 @@ impl Codes {
             function: tables.intern_function_named(&name, &filename, first_line),
             frame_size,
             instructions: fields.instructions.map(|offset| address.plus(offset as u64)),
+            copies,
             instruction_bytes,
             first_traceable,
             first_line,
@@ -236,6 +254,16 @@ impl Codes {
         }
         slots
     }
+}
+
+/// The addresses in a `_PyCodeArray` (`Include/cpython/code.h`). The first is of the code
+/// object's own instructions, and threads that never ran it have none.
+fn thread_copies(array: RemoteAddress, objects: &mut Objects<'_>) -> Box<[RemoteAddress]> {
+    const MOST: usize = 8192;
+    let count = objects.bytes(array, 8).and_then(|head| View(head).length(0, MOST)).unwrap_or(0);
+    let mut copies = objects.words(array.plus(8), count).unwrap_or_default();
+    copies.retain(|copy| copy.is_plausible());
+    copies.into_boxed_slice()
 }
 
 fn is_type(

@@ -60,6 +60,7 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
         farrier_version: "1.2.3".into(),
         start_unix_ns: rng.i64(..),
         rate_hz: rng.f64() * 100.0,
+        cpu_budget: rng.bool().then(|| rng.f64()),
         host: "h\u{f6}st".into(),
         cpus: rng.u32(..),
         cpu_quota: rng.bool().then(|| rng.f64()),
@@ -133,6 +134,7 @@ fn random_progress(rng: &mut Rng) -> Progress {
         ticks: rng.u64(..),
         missed_ticks: rng.u64(..),
         sampler_cpu: Nanos::from_nanos(rng.u64(..)),
+        slowed: Nanos::from_nanos(rng.u64(..)),
         system_calls: rng.u64(..),
         bytes_read: rng.u64(..),
     }

@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) command: Vec<String>,
     #[prost(string, tag = "8")]
     pub(super) target: String,
+    #[prost(double, optional, tag = "9")]
+    pub(super) cpu_budget: Option<f64>,
 }
 
 /// Entries that the tables have gained, one column for each field.
@@ -193,6 +195,8 @@ pub(super) struct Progress {
     pub(super) system_calls: u64,
     #[prost(uint64, tag = "6")]
     pub(super) bytes_read: u64,
+    #[prost(uint64, tag = "7")]
+    pub(super) slowed: u64,
 }
 
 /// Something to tell a person.
@@ -216,6 +220,7 @@ impl From<&model::Session> for Session {
             cpu_quota: session.cpu_quota,
             command: session.command,
             target: session.target,
+            cpu_budget: session.cpu_budget,
         }
     }
 }
@@ -231,6 +236,7 @@ impl From<Session> for model::Session {
             cpu_quota: session.cpu_quota,
             command: session.command,
             target: session.target,
+            cpu_budget: session.cpu_budget,
         }
     }
 }
@@ -296,6 +302,7 @@ impl From<&model::Progress> for Progress {
             sampler_cpu: progress.sampler_cpu.as_nanos(),
             system_calls: progress.system_calls,
             bytes_read: progress.bytes_read,
+            slowed: progress.slowed.as_nanos(),
         }
     }
 }
@@ -309,6 +316,7 @@ impl From<Progress> for model::Progress {
             sampler_cpu: Nanos::from_nanos(progress.sampler_cpu),
             system_calls: progress.system_calls,
             bytes_read: progress.bytes_read,
+            slowed: Nanos::from_nanos(progress.slowed),
         }
     }
 }

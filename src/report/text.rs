@@ -208,6 +208,17 @@ impl Page<'_> {
             numbers::share(cpu),
         );
         self.labelled("ticks", &text, Style::new());
+        if let (Some(rate), Some(budget)) = (sampling.rate_reached_hz, sampling.cpu_budget)
+            && sampling.slowed_s > 0.0
+        {
+            let text = format!(
+                "sampled at {} Hz on average: the CPU budget of {} % was reached; \
+                 --max-cpu raises it",
+                numbers::plain(rate.round()),
+                numbers::plain(budget * 100.0),
+            );
+            self.labelled("", &text, Style::new());
+        }
     }
 
     fn notes(&mut self, summary: &Summary, left_out: u64) {

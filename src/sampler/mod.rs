@@ -11,6 +11,7 @@
 //! A process that cannot be read never stops the others: it is noted, and tried again
 //! when it may have changed.
 
+mod budget;
 mod clock;
 mod error;
 mod judge;
@@ -23,10 +24,11 @@ use std::time::Duration;
 pub use error::Error;
 
 use crate::model::{Note, ProcessId, Progress, Sample, Session as Facts, Sink, Tables, Tick};
-use crate::process::{self, Process, cpu_quota, cpus_online, host_name, own_cpu};
+use crate::process::{self, Affinity, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
 use crate::server::{self, Change, Fleet};
 use crate::units::{Nanos, Pid};
+use budget::Budget;
 use clock::Clock;
 use target::{Common, Gone, Target};
 
@@ -39,6 +41,9 @@ pub struct Options {
     pub follow_children: bool,
     /// Ticks a second, on average.
     pub rate_hz: f64,
+    /// The share of one CPU that farrier itself may use: if ticks at the rate cost more, they
+    /// come less often. `None` for no limit.
+    pub max_cpu: Option<f64>,
     /// How long to sample; `None` until stopped or until all targets are gone.
     pub duration: Option<Duration>,
     /// How farrier was called, for the recording.
@@ -46,6 +51,9 @@ pub struct Options {
     /// Whether the target was only just started, so that an interpreter may still come
     /// up in it or below it. Otherwise each of the roots must be Python now.
     pub just_started: bool,
+    /// Whether a busy thread is read from the CPU that it runs on: what is read then is of
+    /// one moment. If not, a thread that calls a lot is seen in part only.
+    pub same_cpu: bool,
 }
 
 /// A running recording.
@@ -58,6 +66,7 @@ pub struct Session {
     targets: Vec<Target>,
     common: Common,
     clock: Clock,
+    budget: Budget,
     facts: Facts,
     progress: Progress,
     /// Calls and bytes of targets that have left.
@@ -104,20 +113,27 @@ impl Session {
             farrier_version: env!("CARGO_PKG_VERSION").to_owned(),
             start_unix_ns: clock.start_unix_ns(),
             rate_hz: options.rate_hz,
+            cpu_budget: options.max_cpu,
             host: host_name(),
             cpus: cpus_online(),
             cpu_quota: options.roots.first().and_then(cpu_quota),
             command: options.command.clone(),
             target: describe(&options.roots),
         };
+        let budget = Budget::new(options.max_cpu, options.rate_hz, own_cpu());
         let fleet = Fleet::new(options.roots.clone(), options.follow_children);
+        let mut common = Common::default();
+        if options.same_cpu {
+            common.affinity = Affinity::of_this_thread();
+        }
         let mut session = Self {
             options,
             fleet,
             fleet_clock: Clock::start(1.0),
             targets: Vec::new(),
-            common: Common::default(),
+            common,
             clock,
+            budget,
             facts,
             progress: Progress::default(),
             left_costs: (0, 0),
@@ -160,6 +176,7 @@ impl Session {
             self.fleet_clock.sleep_until(now.saturating_add(RETRY), &stop);
         }
         self.clock = Clock::start(self.options.rate_hz);
+        self.budget = Budget::new(self.options.max_cpu, self.options.rate_hz, own_cpu());
         self.facts.start_unix_ns = self.clock.start_unix_ns();
         for target in &mut self.targets {
             target.begin();
@@ -233,7 +250,14 @@ impl Session {
                 self.progress.missed_ticks += deadline.missed;
                 self.progress.ticks += 1;
                 self.tick(deadline.at, sink)?;
+                self.keep_to_budget();
                 deadline = self.clock.next_deadline();
+            }
+            if (now >= next_fleet || now >= next_progress)
+                && let Some(affinity) = &mut self.common.affinity
+            {
+                // What takes longer is not to be done at a target's expense.
+                affinity.release();
             }
             if now >= next_fleet {
                 next_fleet = now.saturating_add(FLEET_INTERVAL);
@@ -250,6 +274,16 @@ impl Session {
         self.report(sink)?;
         sink.end(&self.common.tables, &self.progress)?;
         Ok(self.progress)
+    }
+
+    /// Ticks less often if they cost too much, and more often if they no longer do.
+    fn keep_to_budget(&mut self) {
+        let now = self.clock.now();
+        if self.budget.is_due(now)
+            && let Some(rate) = self.budget.renew(now, own_cpu(), self.progress.ticks)
+        {
+            self.clock.set_rate(rate);
+        }
     }
 
     /// One instant: every target in turn.
@@ -363,6 +397,7 @@ impl Session {
         }
         self.progress.elapsed = self.clock.now();
         self.progress.sampler_cpu = own_cpu().saturating_sub(self.own_cpu_before);
+        self.progress.slowed = self.budget.slowed();
         self.progress.system_calls = calls + self.common.calls;
         self.progress.bytes_read = bytes;
         sink.progress(&self.common.tables, &self.progress)

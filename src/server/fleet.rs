@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use super::{Server, detect, gunicorn};
 use crate::model::Role;
-use crate::process::{Process, ProgramIdentity, children};
+use crate::process::{Births, Process, ProgramIdentity, children};
 use crate::units::{Nanos, Pid};
 
 /// What part a process plays in its fleet.
@@ -54,6 +54,9 @@ pub enum Change {
 pub struct Fleet {
     members: BTreeMap<Pid, Member>,
     follow_children: bool,
+    births: Births,
+    /// When all are looked at thoroughly again.
+    next_thorough: Nanos,
 }
 
 #[derive(Debug)]
@@ -66,6 +69,8 @@ struct Member {
     standing: Standing,
     /// Whether it was ever offered, so that its end is of interest.
     is_known: bool,
+    /// Whether it ever had children, as far as we know.
+    is_parent: bool,
     /// When it is looked at for children again.
     next_look: Nanos,
 }
@@ -94,11 +99,19 @@ const FIRST_DELAY: Nanos = Nanos::from_millis(50);
 const LONGEST_DELAY: Nanos = Nanos::from_millis(2_000);
 /// Workers seldom have children; looking for them costs a read per thread.
 const WORKER_LOOK_INTERVAL: Nanos = Nanos::from_millis(1_000);
+/// How often what is told cheaply at each poll is made sure of: that nobody adopted a child,
+/// and that nobody runs another program with its stack at the same place.
+const THOROUGH_INTERVAL: Nanos = Nanos::from_millis(1_000);
 
 impl Fleet {
     /// A fleet of these processes and, if asked for, of all that descend from them.
     pub fn new(roots: Vec<Process>, follow_children: bool) -> Self {
-        let mut fleet = Self { members: BTreeMap::new(), follow_children };
+        let mut fleet = Self {
+            members: BTreeMap::new(),
+            follow_children,
+            births: Births::new(),
+            next_thorough: Nanos::ZERO,
+        };
         for root in roots {
             fleet.insert(root, None);
         }
@@ -109,10 +122,14 @@ impl Fleet {
     /// the time between two calls is how late a new worker can be noticed.
     pub fn poll(&mut self, now: Nanos) -> Vec<Change> {
         let mut changes = Vec::new();
-        self.drop_ended(&mut changes);
-        self.notice_execs(&mut changes);
+        let thorough = now >= self.next_thorough;
+        if thorough {
+            self.next_thorough = now.saturating_add(THOROUGH_INTERVAL);
+        }
+        let changed = self.drop_ended(thorough, &mut changes);
+        self.notice_execs(&changed, &mut changes);
         self.notice_titles(&mut changes);
-        if self.follow_children {
+        if self.follow_children && (self.births.any() || thorough) {
             self.find_children(now);
         }
         self.offer(now, &mut changes);
@@ -158,24 +175,35 @@ impl Fleet {
             membership,
             standing: Standing::New,
             is_known: false,
+            is_parent: false,
             next_look: Nanos::ZERO,
         };
         self.members.insert(pid, member);
     }
 
-    fn drop_ended(&mut self, changes: &mut Vec<Change>) {
+    /// Also says who may run another program now.
+    fn drop_ended(&mut self, thorough: bool, changes: &mut Vec<Change>) -> Vec<Pid> {
+        let mut changed = Vec::new();
         self.members.retain(|pid, member| {
-            let is_alive = member.process.is_alive();
-            if !is_alive && member.is_known {
+            let same = match member.program {
+                Some(program) => member.process.seems_to_run(program).ok(),
+                None => member.process.is_alive().then_some(false),
+            };
+            if same.is_none() && member.is_known {
                 changes.push(Change::Left(*pid));
             }
-            is_alive
+            if thorough || same == Some(false) {
+                changed.push(*pid);
+            }
+            same.is_some()
         });
+        changed
     }
 
-    fn notice_execs(&mut self, changes: &mut Vec<Change>) {
+    fn notice_execs(&mut self, doubtful: &[Pid], changes: &mut Vec<Change>) {
         let mut renewed = Vec::new();
-        for (pid, member) in &mut self.members {
+        for pid in doubtful {
+            let Some(member) = self.members.get_mut(pid) else { continue };
             let Ok(program) = member.process.program_identity() else { continue };
             if member.program == Some(program) {
                 continue;
@@ -228,7 +256,10 @@ impl Fleet {
             .collect();
         while let Some(pid) = to_look.pop() {
             let Some(member) = self.members.get_mut(&pid) else { continue };
-            if member.membership.role == Role::Worker {
+            let is_leaf = member.standing == Standing::Attached
+                && member.parent.is_some()
+                && !member.is_parent;
+            if member.membership.role == Role::Worker || is_leaf {
                 member.next_look = now.saturating_add(WORKER_LOOK_INTERVAL);
             }
             let Ok(found) = children(&member.process) else { continue };
@@ -242,6 +273,9 @@ impl Fleet {
                     continue;
                 }
                 self.insert(process, Some(pid));
+                if let Some(parent) = self.members.get_mut(&pid) {
+                    parent.is_parent = true;
+                }
                 to_look.push(child);
             }
         }

@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_path, run};
-pub(crate) use interpreters::{Interpreter, interpreter, interpreters, newest, required, skip};
+pub(crate) use interpreters::{
+    Interpreter, debug_builds, interpreter, interpreters, newest, required, skip,
+};
 pub(crate) use objects::strings_behind;
 pub(crate) use observe::{
     NamedFrame, Observed, Seen, chance, differences, distance, observe, start_on, two_cpus,

@@ -273,6 +273,7 @@ pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> 
             duration: Some(duration),
             command: Vec::new(),
             just_started: false,
+            same_cpu: false,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();

@@ -2,10 +2,11 @@
 //! hangs nor reads or allocates without bound. The same mutations every time; a failure
 //! names the version and the case.
 
+#[path = "../common/allocations.rs"]
+mod allocations;
 #[path = "../common/mod.rs"]
 mod common;
 mod mutate;
-mod peak;
 mod worst;
 
 use std::cell::Cell;
@@ -133,7 +134,7 @@ fn every_mutant_is_survived(version: &str) {
     for (case, mutant) in random.chain(ordered).enumerate() {
         let says = Says { version, case };
         let memory = mutant.into_memory();
-        let (peak, seen) = peak::of(|| survive(&saved, &memory));
+        let (peak, seen) = allocations::peak_of(|| survive(&saved, &memory));
         assert!(peak <= MOST_MEMORY, "{peak} bytes allocated");
         most = most.max(peak);
         count += 1;
@@ -172,4 +173,6 @@ versions! {
     mutants_of_3_11_are_survived "3.11";
     mutants_of_3_12_are_survived "3.12";
     mutants_of_3_13_are_survived "3.13";
+    mutants_of_3_14_are_survived "3.14";
+    mutants_of_3_15_are_survived "3.15";
 }

@@ -7,7 +7,7 @@ use farrier::python::Runtime;
 use farrier::units::RemoteAddress;
 
 use crate::common::Saved;
-use crate::{MOST_MEMORY, look_around, peak};
+use crate::{MOST_MEMORY, allocations, look_around};
 
 /// Where nothing was.
 const FREE: u64 = 0x1000_0000_0000;
@@ -56,7 +56,7 @@ impl Trap {
     /// Looks at it from the start, within bounds.
     fn spring(self) {
         let memory = &self.saved.memory;
-        let (peak, ()) = peak::of(|| {
+        let (peak, ()) = allocations::peak_of(|| {
             let mut runtime = Runtime::locate(&self.saved.images, memory).expect("it is found");
             look_around(&mut runtime, &mut Tables::new(), memory);
         });

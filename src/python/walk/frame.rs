@@ -70,12 +70,15 @@ impl Header {
                 self.instruction.cast_signed().wrapping_mul(i64::from(unit))
             }
             Instruction::Pointer { .. } => {
-                let Some(start) = code.instructions else { return Decoded::Bad };
-                let offset = self.instruction.wrapping_sub(start.get()).cast_signed();
-                // A frame that has not started points one unit before the first.
-                if offset < -2 || offset >= code.instruction_bytes.cast_signed() {
-                    return Decoded::Bad;
-                }
+                let Some(offset) = code.offset_of(self.instruction) else {
+                    // A thread may have made its own copy of them meanwhile.
+                    let copied = context.layout.code.thread_copies.is_some();
+                    return if copied && !context.codes.is_new(id, context.tick) {
+                        Decoded::Load(code_address)
+                    } else {
+                        Decoded::Bad
+                    };
+                };
                 offset
             }
         };
