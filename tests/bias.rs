@@ -13,7 +13,7 @@ use std::time::Duration;
 use farrier::model::Grade;
 
 use common::{
-    NamedFrame, Observed, alone, chance, distance, observe, say, skip, start_on, two_cpus,
+    From, NamedFrame, Observed, alone, chance, distance, observe, say, skip, start_on, two_cpus,
 };
 
 /// A fixture, and what of a leaf makes up its histogram.
@@ -49,7 +49,8 @@ fn runs(version: &str, case: &Case, duration: Duration) -> Option<[Observed; 3]>
     };
     let script = start_on(cpu, &interpreter, case.script, &[]);
     for _ in 0..ATTEMPTS {
-        let runs = [other, cpu, cpu].map(|cpu| observe(&script, cpu, duration));
+        let runs = [From::Anywhere, From::Same(cpu), From::Same(cpu)]
+            .map(|from| observe(&script, from, duration));
         let shares = runs.each_ref().map(|run| run.cpu_share);
         if shares.iter().all(|share| *share >= UNDISTURBED) {
             return Some(runs);
@@ -133,4 +134,6 @@ versions! {
     no_bias_on_3_11 "3.11";
     no_bias_on_3_12 "3.12";
     no_bias_on_3_13 "3.13";
+    no_bias_on_3_14 "3.14";
+    no_bias_on_3_15 "3.15";
 }

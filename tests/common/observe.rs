@@ -254,26 +254,38 @@ fn on_cpu(path: &str) -> u64 {
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
-/// Samples a script from this CPU for so long.
-pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> Observed {
+/// Where the sampler is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Kept on a CPU that is not the target's: the target runs while it is read.
+    Another(u32),
+    /// Kept on the target's CPU: the target cannot run meanwhile. This is the truth.
+    Same(u32),
+    /// Where farrier itself wants to be.
+    Anywhere,
+}
+
+/// Samples a script for so long.
+pub(crate) fn observe(target: &Script, from: From, duration: Duration) -> Observed {
     let pid = target.pid();
     let watch = move || {
         let me = std::fs::read_link("/proc/thread-self").expect("procfs is mounted");
         let me = me.file_name().and_then(|name| name.to_str()).expect("a number").to_owned();
-        let taskset = Command::new("taskset")
-            .args(["-cp", &sampler_cpu.to_string(), &me])
-            .stdout(Stdio::null())
-            .status();
-        assert!(taskset.expect("taskset is there").success(), "CPU {sampler_cpu} is not ours");
+        if let From::Another(cpu) | From::Same(cpu) = from {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["-cp", &cpu.to_string(), &me]).stdout(Stdio::null());
+            assert!(taskset.status().expect("taskset is there").success(), "CPU {cpu} is not ours");
+        }
         put_ahead(me.parse().expect("a number"), SAMPLER_PRIORITY);
         let options = sampler::Options {
             roots: vec![Process::open(Pid::new(pid)).expect("the target lives")],
             follow_children: false,
             rate_hz: RATE,
+            max_cpu: None,
             duration: Some(duration),
             command: Vec::new(),
             just_started: false,
-            same_cpu: false,
+            same_cpu: from == From::Anywhere,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();
@@ -282,14 +294,8 @@ pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> 
         let before = (on_cpu(&theirs), on_cpu(mine));
         session.run(&mut &mut observed, || false).expect("the sink never fails");
         let (took, after) = (began.elapsed(), (on_cpu(&theirs), on_cpu(mine)));
-        let same = std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
-            status.lines().any(|line| {
-                line.strip_prefix("Cpus_allowed_list:")
-                    .is_some_and(|list| list.trim() == sampler_cpu.to_string())
-            })
-        });
-        let used = (after.0 - before.0) + if same { after.1 - before.1 } else { 0 };
-        observed.cpu_share = used as f64 / took.as_nanos() as f64;
+        let own = if matches!(from, From::Another(_)) { 0 } else { after.1 - before.1 };
+        observed.cpu_share = (after.0 - before.0 + own) as f64 / took.as_nanos() as f64;
         observed.tables = session.into_tables();
         observed
     };
