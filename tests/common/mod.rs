@@ -25,7 +25,7 @@ pub(crate) use interpreters::{
 };
 pub(crate) use objects::strings_behind;
 pub(crate) use observe::{
-    NamedFrame, Observed, Seen, chance, distance, observe, start_on, two_cpus,
+    From, NamedFrame, Observed, Seen, chance, differences, distance, observe, start_on, two_cpus,
 };
 pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};
