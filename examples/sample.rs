@@ -53,6 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         duration: Some(Duration::from_secs(2)),
         command: Vec::new(),
         just_started: false,
+        same_cpu: true,
     };
     sampler::Session::attach(options, || false)?.run(&mut States::default(), || false)?;
     Ok(())

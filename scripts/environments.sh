@@ -2,6 +2,7 @@
 # Makes a virtual environment with the fixture applications' packages for each
 # CPython that scripts/pythons.sh finds, in .cache/pythons/X.Y, and prints
 # "X.Y /path/to/its/python" for each. One that is up to date is left alone.
+# Builds --with-pydebug that sid has come beside it, without packages, in X.Yd.
 #
 #   scripts/environments.sh                  every version
 #   scripts/environments.sh --newest         the newest version found, only
@@ -10,8 +11,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 REQUIREMENTS=fixtures/apps/requirements.txt
-CACHE=$PWD/.cache/pythons
-mkdir -p "$CACHE"
+mkdir -p .cache/pythons
+CACHE=$(cd .cache/pythons && pwd -P)
 
 # One at a time: a second caller waits and then finds everything done.
 exec 9>"$CACHE/.lock"
@@ -66,3 +67,15 @@ while read -r version python; do
     fi
     echo "$version $CACHE/$version/bin/python"
 done <<<"$found"
+
+look=(--look)
+[ ${#fetch[@]} -eq 0 ] || look=()
+if sid=$(scripts/sid.sh "${look[@]}"); then
+    for python in "$sid"/usr/bin/python3.*d; do
+        folder=$CACHE/${python##*/python}
+        if [ "$(readlink -f "$folder/bin/python")" != "$python" ]; then
+            rm -rf "$folder"
+            "$python" -m venv --without-pip "$folder"
+        fi
+    done
+fi

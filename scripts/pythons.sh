@@ -3,19 +3,26 @@
 # a line for each. What is missing, and how to get it, goes to standard error.
 #
 #   scripts/pythons.sh            look only
-#   scripts/pythons.sh --fetch    have uv or pyenv install what is missing, then look
+#   scripts/pythons.sh --fetch    get what is missing, then look: from Debian's sid
+#                                 (scripts/sid.sh), or by uv or pyenv
 #
 # Exit status: 0 if every version was found, 1 otherwise.
 set -euo pipefail
 
-VERSIONS=(3.8 3.9 3.10 3.11 3.12 3.13)
+cd "$(dirname "$0")/.."
 
-# Places where a Python X.Y may be, best first: pyenv's, the PATH's, uv's.
+VERSIONS=(3.8 3.9 3.10 3.11 3.12 3.13 3.14 3.15)
+
+# Places where a Python X.Y may be, best first: pyenv's, the PATH's, sid's, uv's.
 candidates() {
     local version=$1
     local pyenv_root=${PYENV_ROOT:-$HOME/.pyenv}
     printf '%s\n' "$pyenv_root/versions/$version".*/bin/"python$version" | sort -rV
     type -ap "python$version" || true
+    local sid
+    if sid=$(scripts/sid.sh --look); then
+        echo "$sid/usr/bin/python$version"
+    fi
     if command -v uv >/dev/null; then
         uv python find --no-python-downloads "$version" 2>/dev/null || true
     fi
@@ -51,6 +58,10 @@ find_version() {
 }
 
 fetch() {
+    # Nothing is built there, so it is tried first.
+    if scripts/sid.sh | grep -q . && find_version "$1" >/dev/null; then
+        return 0
+    fi
     if command -v uv >/dev/null; then
         uv python install "$1" >&2
     elif command -v pyenv >/dev/null; then
@@ -72,6 +83,6 @@ for version in "${VERSIONS[@]}"; do
 done
 
 if [ ${#missing[@]} -gt 0 ]; then
-    echo "missing: CPython ${missing[*]}; 'uv python install ${missing[*]}' or 'pyenv install' fetches them" >&2
+    echo "missing: CPython ${missing[*]}; 'scripts/pythons.sh --fetch' gets what it can, 'uv python install ${missing[*]}' or 'pyenv install' the rest" >&2
     exit 1
 fi

@@ -15,7 +15,7 @@ cargo build --quiet --example snapshot
 mkdir -p fixtures/memory
 
 if [ $# -eq 0 ]; then
-    mapfile -t versions < <(cd .cache/pythons && printf '%s\n' *.* | sort -V)
+    mapfile -t versions < <(cd .cache/pythons && printf '%s\n' *.*[0-9] | sort -V)
 else
     versions=("$@")
 fi

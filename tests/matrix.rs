@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use common::{Folded, Gunicorn, Interpreter, Load, Script, Summary, alone, interpreters, run};
+use common::{
+    Folded, Gunicorn, Interpreter, Load, Script, Summary, alone, debug_builds, interpreters, run,
+};
 
 /// Threads stand in known stacks in `known_stack.py`, which tells them itself.
 const SECONDS: f64 = 1.5;
@@ -107,6 +109,14 @@ fn known_stacks_are_read(interpreter: &Interpreter) {
 fn known_stacks_are_read_on_every_version() {
     let _alone = alone();
     for interpreter in interpreters() {
+        known_stacks_are_read(&interpreter);
+    }
+}
+
+#[test]
+fn known_stacks_are_read_in_debug_builds() {
+    let _alone = alone();
+    for interpreter in debug_builds() {
         known_stacks_are_read(&interpreter);
     }
 }

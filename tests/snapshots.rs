@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use common::{Saved, strings_behind};
 use farrier::model::{Grade, Tables};
-use farrier::python::Runtime;
+use farrier::python::{Error, Runtime};
+use farrier::units::RemoteAddress;
 
 /// The threads that stood still while their memory was saved.
 const STANDING: [&str; 2] = ["MainThread", "sleeper"];
@@ -148,6 +149,75 @@ fn objects_behind_locals_are_read_in_every_layout() {
             let text = if place == "groom what" { "hay" } else { "hay!" };
             assert_eq!(read["MainThread"].get(place).map(String::as_str), Some(text));
         }
+    }
+}
+
+/// The newest version's memory, its `_Py_DebugOffsets` changed by `change`.
+fn with_header(version: &str, change: impl FnOnce(&mut [u8])) -> Saved {
+    const SIZE: usize = 1024;
+    let mut saved = Saved::all().into_iter().find(|saved| saved.version == version).expect("saved");
+    let start = saved.images[0].section(".PyRuntime").expect("it has the section");
+    let at = |index: usize| RemoteAddress::new(start.get() + index as u64);
+    let mut header: Vec<u8> =
+        (0..SIZE).map(|index| *saved.memory.byte_mut(at(index)).expect("it was read")).collect();
+    assert!(header.starts_with(b"xdebugpy"));
+    change(&mut header);
+    for (index, byte) in header.into_iter().enumerate() {
+        *saved.memory.byte_mut(at(index)).expect("it was read") = byte;
+    }
+    saved
+}
+
+/// Where the header says the version: serial and level, patch, minor, major.
+const SERIAL_AND_LEVEL: usize = 8;
+const MINOR: usize = 10;
+
+#[test]
+fn a_version_that_is_not_known_is_read_if_it_holds_together() {
+    let newer = with_header("3.15", |header| header[MINOR] = 16);
+    let alpha = with_header("3.15", |header| header[SERIAL_AND_LEVEL] = 0xa1);
+    let candidate = with_header("3.13", |header| header[SERIAL_AND_LEVEL] = 0xc1);
+    for (mut saved, version) in [(newer, "3.16."), (alpha, "3.15."), (candidate, "3.13.")] {
+        saved.version = "made up";
+        let seen = Seen::of(&saved);
+        assert!(seen.runtime.version().to_string().starts_with(version));
+        let told = saved.truth["threads"].as_array().expect("a list").iter();
+        let told = told.filter(|thread| STANDING.iter().any(|name| thread["name"] == *name));
+        let told: Vec<&Value> = told.map(|thread| &thread["frames"]).collect();
+        let read: Vec<Value> = seen.all.iter().map(|&index| seen.stack(index)).collect();
+        assert_eq!(told.len(), 2);
+        assert!(told.iter().all(|stack| read.contains(stack)), "{version}: {read:#?}");
+    }
+}
+
+#[test]
+fn a_version_that_is_not_known_is_refused_if_it_does_not() {
+    // As of 3.15; a release that has the statements elsewhere, or means something else.
+    const CURRENT_FRAME: usize = 208;
+    const NATIVE_THREAD_ID: usize = 248;
+    const FILE_NAME: usize = 384;
+    const STRING_STATE: usize = 720;
+    type Change = fn(&mut [u8]);
+    let changes: [(Change, &str); 6] = [
+        (|header| header.copy_within(216..1000, 224), "frame.code"),
+        (|header| header[NATIVE_THREAD_ID] = 0, "thread numbers"),
+        (|header| header[16] = 1, "the GIL"),
+        (|header| header[CURRENT_FRAME] += 8, "stacks"),
+        (|header| header[STRING_STATE] += 4, "stacks"),
+        (|header| header.copy_within(400..408, FILE_NAME), "names, files and lines of functions"),
+    ];
+    for (change, place) in changes {
+        let saved = with_header("3.15", |header| {
+            header[MINOR] = 16;
+            change(header);
+        });
+        let error = Runtime::locate(&saved.images, &saved.memory).expect_err(place);
+        let Error::Untrusted { what, .. } = &error else { panic!("{place}: {error}") };
+        assert_eq!(*what, place);
+        let words = format!(
+            "3.16.2 that farrier does not know, and its memory is not laid out as expected (at {place})"
+        );
+        assert!(error.to_string().ends_with(&words), "{error}");
     }
 }
 

@@ -43,6 +43,11 @@ pub struct RecordArgs {
     /// Look at every thread so many times a second
     #[arg(short, long, value_name = "HZ", default_value = "100", value_parser = rate)]
     rate: f64,
+    /// Read a busy thread from the CPU that it runs on, so that what is read is of one moment.
+    /// It has to wait for that long, some 20 us; with `no` it does not, and what calls a lot is
+    /// seen in part
+    #[arg(long, value_name = "YES|NO", value_enum, default_value_t = YesNo::Yes)]
+    same_cpu: YesNo,
     /// Use at the most so many percent of one CPU, and look less often if that is not enough;
     /// `none` for no limit
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = cpu_budget)]
@@ -141,6 +146,12 @@ pub struct ReportArgs {
     thread: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum YesNo {
+    Yes,
+    No,
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum GroupByArg {
     /// What was served
@@ -186,6 +197,7 @@ impl RecordArgs {
             children: !self.no_children,
             duration: self.duration.0,
             rate_hz: self.rate,
+            same_cpu: self.same_cpu == YesNo::Yes,
             max_cpu: self.max_cpu.0,
             outputs,
             view: self.view.to_view(Selection::default()),

@@ -125,6 +125,7 @@ impl Live {
                     .map(|word| word.to_string_lossy().into_owned())
                     .collect(),
                 just_started: started.is_some(),
+                same_cpu: options.same_cpu,
             },
             || stop.load(Ordering::Relaxed),
         )?;

@@ -44,6 +44,8 @@ pub struct Record {
     pub duration: Option<Duration>,
     /// How often, in ticks a second.
     pub rate_hz: f64,
+    /// Whether a busy thread is read from the CPU that it runs on.
+    pub same_cpu: bool,
     /// The share of one CPU that farrier itself may use, if there is a limit.
     pub max_cpu: Option<f64>,
     /// What to write.

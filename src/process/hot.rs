@@ -170,6 +170,16 @@ impl ThreadFiles {
             .ok_or_else(|| self.incomplete("stat"))
     }
 
+    /// The CPU that the thread ran on last, or runs on.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] if the thread has ended.
+    pub fn last_cpu(&self) -> Result<usize> {
+        let mut buffer = [0; 1024];
+        parse_last_cpu(self.read(self.stat()?, "stat", &mut buffer)?)
+            .ok_or_else(|| self.incomplete("stat"))
+    }
+
     fn stat(&self) -> Result<&File> {
         if let Some(file) = self.stat.get() {
             return Ok(file);
@@ -265,6 +275,13 @@ fn parse_run_flag(text: &[u8]) -> Option<RunFlag> {
     })
 }
 
+/// `processor`, the 39th field of the line; the state is the third.
+fn parse_last_cpu(text: &[u8]) -> Option<usize> {
+    let end = text.iter().rposition(|&byte| byte == b')')?;
+    let field = fields(text.get(end.checked_add(1)?..)?).nth(39 - 3)?;
+    usize::try_from(decimal(field)?).ok()
+}
+
 pub(super) fn fields(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty())
 }
@@ -358,6 +375,14 @@ mod tests {
         for bad in ["", "4711 (x", "4711 (x)", "4711 (x) ", "4711 (x) RS 1", "4711 (x) 9 1"] {
             assert_eq!(flag(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_cpu_is_the_thirty_ninth_field() {
+        let numbers: Vec<String> = (4..=52).map(|field| (field * 10).to_string()).collect();
+        let line = format!("4711 (a) b) S {}\n", numbers.join(" "));
+        assert_eq!(parse_last_cpu(line.as_bytes()), Some(390));
+        assert_eq!(parse_last_cpu(b"4711 (a) S 1 2 3"), None);
     }
 
     #[test]

@@ -1,49 +1,39 @@
 //! ELF files that are mapped into a target: where their sections and symbols are in its
 //! memory.
 //!
+//! | what says it | of which files | where |
+//! |---|---|---|
+//! | exported symbols | the executable, `python…`, `libpython…` | the target's memory |
+//! | `.PyRuntime`, `.symtab` | the same | the file |
+//! | both, if nothing was found so far | all others with executable mappings | both |
+//!
 //! A file is opened as the target sees it (in its own root, or by the mapping itself when
 //! it was deleted or replaced) and only believed if it is the very file that is mapped:
 //! another one at the same path would be silently wrong.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use goblin::elf::program_header::PT_LOAD;
-use goblin::elf::{Elf, Sym};
 use nix::sys::stat::makedev;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::cold::Mapping;
-use super::{Error, FileIdentity, Process, Result};
+use super::elf::{ElfFile, HEAD, SYMBOLS};
+use super::exports::Exports;
+use super::{Batch, FileIdentity, LiveMemory, Process, ReadMemory, Result};
 use crate::units::RemoteAddress;
 
-/// What is kept of an ELF file.
-#[derive(Debug, Default)]
-struct ElfFile {
-    /// The page-aligned virtual address of the first loaded segment.
-    first_segment: Option<u64>,
-    sections: Vec<(String, u64)>,
-    symbols: Vec<(String, u64)>,
-}
-
-/// Symbols that anyone here looks for; a table of all would be megabytes.
-const SYMBOLS: [&str; 2] = ["_PyRuntime", "Py_Version"];
-
-/// Sections that anyone here looks for.
-const SECTIONS: [&str; 1] = [".PyRuntime"];
-
-/// No interpreter's file is larger, in bytes.
-const LARGEST_FILE: u64 = 1 << 30;
+/// Names and where they are.
+type Places = Vec<(String, RemoteAddress)>;
 
 /// An ELF file at one place of a target's memory.
 #[derive(Debug, Clone)]
 pub struct Image {
     path: PathBuf,
-    bias: u64,
-    file: Arc<ElfFile>,
+    sections: Places,
+    symbols: Places,
     writable: Vec<(RemoteAddress, RemoteAddress)>,
     is_executable: bool,
 }
@@ -57,12 +47,11 @@ impl Image {
         symbols: &[(&str, RemoteAddress)],
         writable: Vec<(RemoteAddress, RemoteAddress)>,
     ) -> Self {
-        let entries = |named: &[(&str, RemoteAddress)]| {
-            named.iter().map(|&(name, address)| (name.to_owned(), address.get())).collect()
+        let places = |named: &[(&str, RemoteAddress)]| {
+            named.iter().map(|&(name, address)| (name.to_owned(), address)).collect()
         };
-        let file =
-            ElfFile { first_segment: None, sections: entries(sections), symbols: entries(symbols) };
-        Self { path: path.into(), bias: 0, file: Arc::new(file), writable, is_executable: false }
+        let (sections, symbols) = (places(sections), places(symbols));
+        Self { path: path.into(), sections, symbols, writable, is_executable: false }
     }
 
     /// The file, as the target names it.
@@ -77,12 +66,12 @@ impl Image {
 
     /// Where a section begins in the target's memory.
     pub fn section(&self, name: &str) -> Option<RemoteAddress> {
-        self.find(&self.file.sections, name)
+        find(&self.sections, name)
     }
 
     /// Where a symbol is in the target's memory.
     pub fn symbol(&self, name: &str) -> Option<RemoteAddress> {
-        self.find(&self.file.symbols, name)
+        find(&self.symbols, name)
     }
 
     /// Its writable memory, with what follows its last mapping without a gap and without
@@ -91,16 +80,39 @@ impl Image {
         &self.writable
     }
 
-    fn find(&self, entries: &[(String, u64)], name: &str) -> Option<RemoteAddress> {
-        let (_, address) = entries.iter().find(|(known, _)| known == name)?;
-        Some(RemoteAddress::new(address.wrapping_add(self.bias)))
+    /// Whether anything that is looked for lies in it.
+    fn has_places(&self) -> bool {
+        !self.sections.is_empty() || !self.symbols.is_empty()
     }
+}
+
+fn find(places: &Places, name: &str) -> Option<RemoteAddress> {
+    places.iter().find(|(known, _)| known == name).map(|&(_, address)| address)
+}
+
+/// A file in the state in which it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct FileState {
+    identity: FileIdentity,
+    size: u64,
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
 }
 
 /// ELF files that were read before: the workers of a server share theirs.
 #[derive(Debug, Default)]
 pub struct Images {
-    known: FxHashMap<FileIdentity, Arc<ElfFile>>,
+    /// What a file said; `None` if it is no ELF file or says nothing.
+    known: FxHashMap<FileState, Option<Arc<ElfFile>>>,
+    batch: Batch,
+}
+
+/// The mapping of a file's start, and what belongs to it.
+struct Candidate<'a> {
+    index: usize,
+    mapping: &'a Mapping,
+    path: &'a Path,
+    is_executable: bool,
 }
 
 impl Images {
@@ -109,102 +121,132 @@ impl Images {
         Self::default()
     }
 
-    /// The images in a process that may hold a Python interpreter: its executable and
-    /// the files named `libpython…` or `python…`. The executable comes last, since it often
-    /// holds nothing where there is a library.
+    /// The images in a process that may hold a Python interpreter: its executable, the
+    /// files named `libpython…` or `python…` and, if none of these says where one is, every
+    /// other one that does. The executable comes last, since it often holds nothing where
+    /// there is a library. A file that is mapped more than once is there more than once.
     ///
     /// # Errors
-    /// The process is gone, or its mappings may not be read.
+    /// The process is gone, or its mappings or its memory may not be read.
     pub fn of_process(&mut self, process: &Process) -> Result<Vec<Image>> {
         let mappings = process.mappings()?;
         let exe = process.exe_identity().ok();
-        let mut images = Vec::new();
-        let mut denied = None;
-        for (index, mapping) in mappings.iter().enumerate() {
-            let Some(path) = &mapping.path else { continue };
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let memory = LiveMemory::new(process.clone());
+        let candidates = mappings.iter().enumerate().filter_map(|(index, mapping)| {
+            let path = mapping.path.as_deref()?;
             // Not the device: overlay and btrfs show another one in `maps` than in `stat`.
             let is_executable = exe.is_some_and(|exe| exe.inode == mapping.inode);
-            let named = name.starts_with("libpython") || name.starts_with("python");
-            if mapping.offset != 0 || !(is_executable || named) {
-                continue;
-            }
-            match self.file(process, mapping) {
-                Ok(file) => {
-                    let Some(address) = file.first_segment else { continue };
-                    images.push(Image {
-                        path: path.clone(),
-                        bias: mapping.start.get().wrapping_sub(address),
-                        writable: writable(&mappings, index),
-                        is_executable,
-                        file,
-                    });
+            let is_start = mapping.offset == 0 && mapping.inode != 0 && mapping.readable;
+            is_start.then_some(Candidate { index, mapping, path, is_executable })
+        });
+        let (likely, others): (Vec<_>, Vec<_>) = candidates.partition(|candidate| {
+            let name = candidate.path.file_name().unwrap_or_default().to_string_lossy();
+            candidate.is_executable || name.starts_with("libpython") || name.starts_with("python")
+        });
+        let mut images = Vec::new();
+        for candidate in &likely {
+            images.extend(self.image(candidate, &mappings, process, &memory)?);
+        }
+        if !images.iter().any(Image::has_places) {
+            // Data files are mapped too: an image has code.
+            let executable = mappings.iter().filter(|mapping| mapping.executable);
+            let with_code: FxHashSet<_> =
+                executable.map(|mapping| (mapping.device, mapping.inode)).collect();
+            for other in &others {
+                if with_code.contains(&(other.mapping.device, other.mapping.inode)) {
+                    let image = self.image(other, &mappings, process, &memory)?;
+                    images.extend(image.filter(Image::has_places));
                 }
-                Err(error @ Error::Denied { .. }) => denied = Some(error),
-                Err(_) => {}
             }
         }
         images.sort_by_key(Image::is_executable);
-        match denied {
-            Some(error) if images.is_empty() => Err(error),
-            _ => Ok(images),
-        }
+        Ok(images)
     }
 
-    fn file(&mut self, process: &Process, mapping: &Mapping) -> Result<Arc<ElfFile>> {
-        let identity = identity(mapping);
-        if let Some(known) = self.known.get(&identity) {
-            return Ok(Arc::clone(known));
+    /// What is known of a candidate; `None` if it is no ELF file.
+    ///
+    /// # Errors
+    /// The process is gone, or its memory may not be read at all.
+    fn image(
+        &mut self,
+        candidate: &Candidate<'_>,
+        mappings: &[Mapping],
+        process: &Process,
+        memory: &dyn ReadMemory,
+    ) -> Result<Option<Image>> {
+        let start = candidate.mapping.start;
+        self.batch.clear();
+        let slot = self.batch.ask(start, HEAD);
+        memory.read(&mut self.batch)?;
+        let head = self.batch.prefix(slot).unwrap_or_default().to_vec();
+        let Some(exports) = Exports::read(start, memory, &mut self.batch) else { return Ok(None) };
+        let bias = exports.bias();
+        let mut symbols: Places = Vec::new();
+        for name in SYMBOLS {
+            let Some(address) = exports.find(name) else { break };
+            symbols.push((name.to_owned(), address));
         }
-        let file = open_mapped(process, mapping)?;
-        let incomplete = || Error::Incomplete {
-            pid: process.pid(),
-            what: mapping.path.as_deref().unwrap_or(Path::new("?")).display().to_string(),
+        // What is exported needs no file.
+        let file =
+            if symbols.is_empty() { self.file(process, candidate.mapping, &head) } else { None };
+        let placed = |(name, address): &(&str, u64)| {
+            ((*name).to_owned(), RemoteAddress::new(address.wrapping_add(bias)))
         };
-        // Read and not mapped: a file that is cut while mapped would end us with SIGBUS.
-        let mut bytes = Vec::new();
-        file.take(LARGEST_FILE).read_to_end(&mut bytes).map_err(|_| incomplete())?;
-        let parsed = Arc::new(ElfFile::parse(&bytes).ok_or_else(incomplete)?);
-        self.known.insert(identity, Arc::clone(&parsed));
-        Ok(parsed)
+        let mut sections = Places::new();
+        if let Some(file) = file {
+            sections.extend(file.sections.iter().map(placed));
+            symbols.extend(file.symbols.iter().map(placed));
+        }
+        Ok(Some(Image {
+            path: candidate.path.to_owned(),
+            sections,
+            symbols,
+            writable: writable(mappings, candidate.index),
+            is_executable: candidate.is_executable,
+        }))
     }
-}
 
-fn identity(mapping: &Mapping) -> FileIdentity {
-    let (major, minor) = mapping.device;
-    FileIdentity { device: makedev(major.into(), minor.into()), inode: mapping.inode }
+    /// What a mapped file says, if it can be had; `head` is its start in memory.
+    fn file(&mut self, process: &Process, mapping: &Mapping, head: &[u8]) -> Option<Arc<ElfFile>> {
+        let file = open_mapped(process, mapping, head)?;
+        let metadata = file.metadata().ok()?;
+        let state = FileState {
+            identity: FileIdentity { device: metadata.dev(), inode: metadata.ino() },
+            size: metadata.len(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        };
+        let read = || ElfFile::read(&file).map(Arc::new);
+        self.known.entry(state).or_insert_with(read).clone()
+    }
 }
 
 /// Opens the file behind a mapping: by the mapping itself (needs privilege, and finds
 /// even what was deleted), in the target's root, as the executable, or by its bare path
 /// (a plain chroot's mappings show our paths).
-fn open_mapped(process: &Process, mapping: &Mapping) -> Result<File> {
-    let gone = Error::Incomplete { pid: process.pid(), what: "a mapped file".into() };
-    let path = mapping.path.as_deref().ok_or_else(|| gone.clone())?;
+fn open_mapped(process: &Process, mapping: &Mapping, head: &[u8]) -> Option<File> {
+    let path = mapping.path.as_deref()?;
     let (start, end) = (mapping.start.get(), mapping.end.get());
     let in_root = format!("root{}", path.display());
-    let mut first_error = None;
-    for place in [format!("map_files/{start:x}-{end:x}"), in_root, "exe".into()] {
-        match process.open_file(&place) {
-            Ok(file) if is_mapped(&file, mapping) => return Ok(file),
-            Ok(_) => {}
-            Err(error) => {
-                // `map_files` is denied to all but root, so its error says nothing.
-                if !place.starts_with("map_files") {
-                    first_error.get_or_insert(error);
-                }
-            }
-        }
-    }
-    match File::open(path) {
-        Ok(file) if is_mapped(&file, mapping) => Ok(file),
-        _ => Err(first_error.unwrap_or(gone)),
-    }
+    let places = [format!("map_files/{start:x}-{end:x}"), in_root, "exe".into()];
+    let as_seen = places.iter().map(|place| process.open_file(place).ok());
+    let by_path = std::iter::once_with(|| File::open(path).ok());
+    as_seen.chain(by_path).flatten().find(|file| is_mapped(file, mapping, head))
 }
 
-fn is_mapped(file: &File, mapping: &Mapping) -> bool {
-    // The inode alone, for the same reason.
-    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.ino() == mapping.inode)
+/// Whether this is the file that is mapped. Overlay and btrfs show another device in
+/// `maps` than in `stat`; there the inode and the file's first page must do, in which the
+/// linker puts a number of its own for each build.
+fn is_mapped(file: &File, mapping: &Mapping, head: &[u8]) -> bool {
+    let Ok(metadata) = file.metadata() else { return false };
+    if !metadata.is_file() || metadata.ino() != mapping.inode {
+        return false;
+    }
+    let (major, minor) = mapping.device;
+    if metadata.dev() == makedev(major.into(), minor.into()) {
+        return true;
+    }
+    let mut bytes = vec![0; head.len()];
+    !head.is_empty() && file.read_exact_at(&mut bytes, 0).is_ok() && bytes == head
 }
 
 /// The writable ranges that belong to the image whose first mapping is at `index`.
@@ -225,33 +267,6 @@ fn writable(mappings: &[Mapping], index: usize) -> Vec<(RemoteAddress, RemoteAdd
         }
     }
     ranges
-}
-
-impl ElfFile {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let elf = Elf::parse(bytes).ok()?;
-        let first = elf.program_headers.iter().find(|header| header.p_type == PT_LOAD)?;
-        let page = |address: u64| address & !0xfff;
-        let sections = elf.section_headers.iter().filter_map(|section| {
-            let name = elf.shdr_strtab.get_at(section.sh_name)?;
-            SECTIONS.contains(&name).then(|| (name.to_owned(), section.sh_addr))
-        });
-        let wanted = |name: Option<&str>, symbol: Sym| {
-            let name = name.filter(|name| SYMBOLS.contains(name))?;
-            (symbol.st_value != 0).then(|| (name.to_owned(), symbol.st_value))
-        };
-        let dynamic = elf
-            .dynsyms
-            .iter()
-            .filter_map(|symbol| wanted(elf.dynstrtab.get_at(symbol.st_name), symbol));
-        let own =
-            elf.syms.iter().filter_map(|symbol| wanted(elf.strtab.get_at(symbol.st_name), symbol));
-        Some(Self {
-            first_segment: Some(page(first.p_vaddr)),
-            sections: sections.collect(),
-            symbols: dynamic.chain(own).collect(),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -285,12 +300,5 @@ mod tests {
             (Some(at(0x2000)), None)
         );
         assert_eq!((image.writable(), image.path()), (&[range][..], Path::new("libpython3.9.so")));
-    }
-
-    #[test]
-    fn what_is_no_elf_file_is_none() {
-        for end in 0..64 {
-            assert!(ElfFile::parse(&[0x7f; 64][..end]).is_none());
-        }
     }
 }

@@ -15,10 +15,13 @@
     )
 )]
 
+mod affinity;
 mod batch;
 mod cgroup;
 mod cold;
+mod elf;
 mod error;
+mod exports;
 mod hot;
 mod image;
 mod machine;
@@ -40,6 +43,7 @@ use std::sync::Arc;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 
+pub use affinity::Affinity;
 pub use batch::{Batch, Slot};
 pub use cgroup::cpu_quota;
 pub use cold::Mapping;

@@ -229,19 +229,36 @@ impl Objects<'_> {
 
     /// Key and value of each entry of a keys object, in order.
     fn entries(&mut self, keys: RemoteAddress) -> Option<Vec<(RemoteAddress, RemoteAddress)>> {
+        let entries = self.all_entries(keys, MOST_ENTRIES)?;
+        Some(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
+    }
+
+    /// The entries of a dict that shares its keys with no other, in order; those that were
+    /// deleted have no value. `None` if there are more than `most`.
+    pub(super) fn combined_entries(
+        &mut self,
+        dict: RemoteAddress,
+        most: usize,
+    ) -> Option<Vec<Entry>> {
+        let keys = self.address(dict.plus(self.layout.object.dict_keys as u64))?;
+        self.all_entries(keys, most)
+    }
+
+    fn all_entries(&mut self, keys: RemoteAddress, most: usize) -> Option<Vec<Entry>> {
         let layout = self.layout;
         let head = self.prefix(keys, USUAL_KEYS)?;
-        let table = KeyTable::parse(View(head), layout)?;
+        let table = KeyTable::parse(View(head), layout, most)?;
         let count = table.count.checked_mul(table.words_per_entry)?;
         let words = match View(head).bytes(table.entries, count.checked_mul(8)?) {
             Some(bytes) => bytes.chunks_exact(8).filter_map(|word| View(word).address(0)).collect(),
             None => self.words(keys.plus(table.entries as u64), count)?,
         };
-        let pair = |entry: &[RemoteAddress]| match *entry {
-            [key, value] | [_, key, value] => Some((key, value)),
+        let entry = |entry: &[RemoteAddress]| match *entry {
+            [key, value] => Some(Entry { hash: None, key, value }),
+            [hash, key, value] => Some(Entry { hash: Some(hash.get()), key, value }),
             _ => None,
         };
-        Some(words.chunks_exact(table.words_per_entry).filter_map(pair).collect())
+        Some(words.chunks_exact(table.words_per_entry).filter_map(entry).collect())
     }
 
     /// Which entry has which name: by the address at which the name was found before,
@@ -286,6 +303,15 @@ fn is_string(bytes: &[u8], text: &str, layout: &Layout) -> bool {
         && bytes.get(layout.unicode_ascii_data..) == Some(text.as_bytes())
 }
 
+/// An entry of a keys object.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// `me_hash`; tables with `str` keys only do not keep it (from 3.11).
+    pub(super) hash: Option<u64>,
+    pub(super) key: RemoteAddress,
+    pub(super) value: RemoteAddress,
+}
+
 /// Where a keys object has its entries (`Include/internal/pycore_dict.h`).
 struct KeyTable {
     entries: usize,
@@ -294,7 +320,7 @@ struct KeyTable {
 }
 
 impl KeyTable {
-    fn parse(head: View<'_>, layout: &Layout) -> Option<Self> {
+    fn parse(head: View<'_>, layout: &Layout, most: usize) -> Option<Self> {
         match layout.object.dict_keys_layout {
             DictKeysLayout::Sized => {
                 let size = head.length(8, 1 << 20)?;
@@ -305,7 +331,7 @@ impl KeyTable {
                 };
                 Some(Self {
                     entries: size.checked_mul(width)?.checked_add(40)?,
-                    count: head.length(32, MOST_ENTRIES)?,
+                    count: head.length(32, most)?,
                     words_per_entry: 3,
                 })
             }
@@ -313,7 +339,7 @@ impl KeyTable {
                 let index_bytes = head.u8(9).filter(|&log2| log2 <= 22)?;
                 Some(Self {
                     entries: (1_usize << index_bytes).checked_add(32)?,
-                    count: head.length(24, MOST_ENTRIES)?,
+                    count: head.length(24, most)?,
                     words_per_entry: if head.u8(10)? == 0 { 3 } else { 2 },
                 })
             }

@@ -34,6 +34,9 @@ pub(crate) struct Code {
     pub(crate) frame_size: usize,
     /// Where its instructions begin, for versions whose frames point into them.
     pub(crate) instructions: Option<RemoteAddress>,
+    /// Copies of them that threads have made for themselves (`co_tlbc`); more are made as
+    /// more threads run it.
+    pub(crate) copies: Box<[RemoteAddress]>,
     /// How many bytes of instructions it has; 0 where that is not needed.
     pub(crate) instruction_bytes: u64,
     /// Frames before this byte of it are still being set up.
@@ -43,6 +46,18 @@ pub(crate) struct Code {
     fingerprint: Box<[u8]>,
     /// The tick in which its fingerprint was last found unchanged.
     checked: u64,
+    /// The tick in which it was read.
+    loaded: u64,
+}
+
+impl Code {
+    /// How many bytes a frame's pointer to an instruction is behind the first one of the
+    /// code or of a thread's copy; -2 in a frame that has not started.
+    pub(crate) fn offset_of(&self, instruction: u64) -> Option<i64> {
+        let starts = self.instructions.iter().chain(&*self.copies);
+        let mut offsets = starts.map(|start| instruction.wrapping_sub(start.get()).cast_signed());
+        offsets.find(|offset| (-2..self.instruction_bytes.cast_signed()).contains(offset))
+    }
 }
 
 /// The code objects of one process.
@@ -97,6 +112,11 @@ impl Codes {
         self.get(id).is_some_and(|code| code.checked == tick)
     }
 
+    /// Whether the entry was made in this tick.
+    pub(crate) fn is_new(&self, id: CodeId, tick: u64) -> bool {
+        self.get(id).is_none_or(|code| code.loaded == tick)
+    }
+
     /// Compares the fingerprint that was just read. A code object that is another by
     /// now is forgotten.
     pub(crate) fn check(&mut self, id: CodeId, fingerprint: Option<&[u8]>, tick: u64) -> bool {
@@ -144,6 +164,10 @@ impl Codes {
             Some(offset) => view.u64(offset).filter(|&units| units < 1 << 28)?.checked_mul(2)?,
             None => 0,
         };
+        let copies = match fields.thread_copies {
+            Some(offset) => thread_copies(view.address(offset)?, objects),
+            None => Box::default(),
+        };
         self.is_string(name, objects)?;
         let name = objects.string(name)?;
         let filename = objects.string(filename)?;
@@ -154,12 +178,14 @@ impl Codes {
             function: tables.intern_function_named(&name, &filename, first_line),
             frame_size,
             instructions: fields.instructions.map(|offset| address.plus(offset as u64)),
+            copies,
             instruction_bytes,
             first_traceable,
             first_line,
             line_table,
             fingerprint,
             checked: tick,
+            loaded: tick,
         });
         self.by_address.insert(address, id);
         Some(id)
@@ -228,6 +254,16 @@ impl Codes {
         }
         slots
     }
+}
+
+/// The addresses in a `_PyCodeArray` (`Include/cpython/code.h`). The first is of the code
+/// object's own instructions, and threads that never ran it have none.
+fn thread_copies(array: RemoteAddress, objects: &mut Objects<'_>) -> Box<[RemoteAddress]> {
+    const MOST: usize = 8192;
+    let count = objects.bytes(array, 8).and_then(|head| View(head).length(0, MOST)).unwrap_or(0);
+    let mut copies = objects.words(array.plus(8), count).unwrap_or_default();
+    copies.retain(|copy| copy.is_plausible());
+    copies.into_boxed_slice()
 }
 
 fn is_type(

@@ -13,16 +13,22 @@ pub enum Error {
     #[error("its Python interpreter is still starting, or ending")]
     NotReady,
     /// It is one of a version that farrier cannot read.
-    #[error("it runs CPython {version}, which is not supported (3.8 to 3.13 are)")]
+    #[error("it runs CPython {version}, which is not supported (3.8 to 3.15 are)")]
     UnsupportedVersion {
         /// That version.
         version: Version,
     },
-    /// It is a build without a GIL, which is laid out differently.
-    #[error("it runs a free-threaded CPython {version}, which is not supported")]
-    FreeThreaded {
+    /// It is one that farrier was never compared with (a newer version, a pre-release or a
+    /// build without a GIL), and what was read of it makes no sense.
+    #[error(
+        "it runs a CPython {version} that farrier does not know, and its memory is not laid out \
+         as expected (at {what})"
+    )]
+    Untrusted {
         /// Its version.
         version: Version,
+        /// What made no sense.
+        what: &'static str,
     },
     /// What it says of itself cannot be.
     #[error("its interpreter's memory is not laid out as its version says (at {what})")]
@@ -43,7 +49,7 @@ impl Error {
             Self::Process(_) => 1,
             Self::Damaged { .. } => 2,
             Self::NotReady => 3,
-            Self::UnsupportedVersion { .. } | Self::FreeThreaded { .. } => 4,
+            Self::UnsupportedVersion { .. } | Self::Untrusted { .. } => 4,
         };
         rank(self) > rank(other)
     }

@@ -10,7 +10,8 @@ use crate::units::RemoteAddress;
 pub struct Gil {
     /// Where its structure lies.
     pub address: RemoteAddress,
-    /// How long it is: a futex inside belongs to the GIL.
+    /// How long it is: a futex inside belongs to the GIL. Nothing where threads run
+    /// without one.
     pub size: u64,
     /// The thread state that held it in both reads; `None` when nobody did, or it
     /// changed hands meanwhile.
@@ -23,24 +24,33 @@ pub struct Gil {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct GilReads {
     pub(super) address: RemoteAddress,
+    length: usize,
     pub(super) before: Slot,
     pub(super) after: Option<Slot>,
 }
 
-/// How many bytes of the structure are read.
-pub(super) const READ: usize = 32;
-
 impl GilReads {
-    pub(super) fn before(address: RemoteAddress, batch: &mut Batch) -> Self {
-        Self { address, before: batch.ask(address, READ), after: None }
+    pub(super) fn before(address: RemoteAddress, layout: &Layout, batch: &mut Batch) -> Self {
+        // The fields that are used come before the locks, the last of them being this one.
+        let length = layout.gil.switch_number.saturating_add(8);
+        Self { address, length, before: batch.ask(address, length), after: None }
     }
 
     pub(super) fn ask_after(&mut self, batch: &mut Batch) {
-        self.after = Some(batch.ask(self.address, READ));
+        self.after = Some(batch.ask(self.address, self.length));
+    }
+
+    /// Who held it by the first read.
+    pub(super) fn holder(&self, layout: &Layout, batch: &Batch) -> Option<RemoteAddress> {
+        holder(View(batch.bytes(self.before)?), &layout.gil)
     }
 
     pub(super) fn result(&self, layout: &Layout, batch: &Batch) -> Gil {
         let layout = &layout.gil;
+        let number = |offset| View(batch.bytes(self.before)?).i32(offset);
+        if layout.enabled.is_some_and(|enabled| number(enabled) == Some(0)) {
+            return Gil { address: self.address, ..Gil::default() };
+        }
         let holder = |slot| holder(View(batch.bytes(slot)?), layout);
         let before = holder(self.before);
         let after = self.after.and_then(holder);

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | place | section `.PyRuntime` | 3.10 and later, stripped too |
 //! | place | symbol `_PyRuntime` | 3.8 and later, where symbols are exported |
+//! | place | the first bytes of `_Py_DebugOffsets`, in writable memory | 3.13 and later |
 //! | version | `_Py_DebugOffsets` | 3.13 and later |
 //! | version | symbol `Py_Version` | 3.11 and later |
 //! | version | the text that `Py_GetVersion()` returns, in `.bss` | all |
@@ -13,22 +14,21 @@
 //! place is tried until one holds together.
 
 use super::attributes::Names;
-use super::layout::{COOKIE, Layout};
+use super::layout::{COOKIE, Layout, Trust};
 use super::objects::Objects;
-use super::threads::{self, Interpreter, ThreadState};
+use super::threads::{self, Lists};
 use super::view::View;
 use super::{Error, Version};
 use crate::process::{Batch, Image, ReadMemory};
 use crate::units::RemoteAddress;
 
 /// An interpreter that was found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Located {
     pub(super) runtime: RemoteAddress,
     pub(super) version: Version,
     pub(super) layout: Layout,
-    pub(super) interpreters: Vec<Interpreter>,
-    pub(super) threads: Vec<ThreadState>,
+    pub(super) lists: Lists,
 }
 
 /// Tries every place that `images` suggest.
@@ -43,20 +43,52 @@ pub(super) fn locate(
     names: &mut Names,
 ) -> Result<Located, Error> {
     let mut nearest = Error::NotPython;
-    for image in images {
-        let mut places = [image.section(".PyRuntime"), image.symbol("_PyRuntime")];
-        if places[0] == places[1] {
-            places[1] = None;
+    let mut any = false;
+    for scan in [false, true] {
+        // Files without sections and symbols are searched only where nothing is stated.
+        if scan && any {
+            break;
         }
-        for runtime in places.into_iter().flatten() {
-            match at(runtime, image, memory, batch, names) {
-                Ok(located) => return Ok(located),
-                Err(error) if error.is_nearer_than(&nearest) => nearest = error,
-                Err(_) => {}
+        for image in images {
+            let places = if scan { cookies(image, memory, batch) } else { stated(image) };
+            for runtime in places {
+                any = true;
+                match at(runtime, image, memory, batch, names) {
+                    Ok(located) => return Ok(located),
+                    Err(error) if error.is_nearer_than(&nearest) => nearest = error,
+                    Err(_) => {}
+                }
             }
         }
     }
     Err(nearest)
+}
+
+/// The places that an image's file or its exported symbols name.
+fn stated(image: &Image) -> Vec<RemoteAddress> {
+    let mut places: Vec<_> =
+        [image.section(".PyRuntime"), image.symbol("_PyRuntime")].into_iter().flatten().collect();
+    places.dedup();
+    places
+}
+
+/// The places in an image's writable memory that begin as `_Py_DebugOffsets` does.
+fn cookies(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Vec<RemoteAddress> {
+    /// There is one in an interpreter, and not many interpreters in a file.
+    const MOST: usize = 8;
+    let mut places = Vec::new();
+    search(image, memory, batch, |address, bytes| {
+        let words = (0_u64..).step_by(8).zip(bytes.chunks_exact(8));
+        for (offset, _) in words.filter(|(_, word)| word == COOKIE) {
+            let place = address.plus(offset);
+            // Where two pieces overlap it is found twice.
+            if places.len() < MOST && !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        None::<()>
+    });
+    places
 }
 
 fn at(
@@ -76,13 +108,18 @@ fn at(
     let mut objects = Objects::new(memory, &layout, batch, names);
     // Threads come and go while their list is read.
     const TRIES: usize = 3;
-    let (interpreters, threads) = (0..TRIES)
-        .find_map(|_| threads::discover(runtime, &mut objects, &layout))
-        .ok_or(Error::NotReady)?;
-    if threads.is_empty() {
-        return Err(Error::NotReady);
+    let mut known = Lists::default();
+    for _ in 0..TRIES {
+        match threads::discover(runtime, &known, &mut objects, &layout) {
+            Ok(lists) if lists.threads.is_empty() => return Err(Error::NotReady),
+            Ok(lists) => return Ok(Located { runtime, version, layout, lists }),
+            Err(lists) => known = lists,
+        }
     }
-    Ok(Located { runtime, version, layout, interpreters, threads })
+    Err(match layout.trust {
+        Trust::Known => Error::NotReady,
+        Trust::Trial => Error::Untrusted { version, what: "lists of threads" },
+    })
 }
 
 /// The bytes at the start of `_PyRuntime`, if they are debug offsets.
@@ -116,8 +153,24 @@ fn version(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Option<
 
 /// Looks through the image's writable memory for the buffer of `Py_GetVersion()`.
 fn banner(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Option<Version> {
+    search(image, memory, batch, |_, bytes| {
+        let found = bytes.windows(2).enumerate().filter(|(_, pair)| *pair == b"3.");
+        found
+            .filter_map(|(index, _)| Version::from_banner(bytes.get(index..)?))
+            .find(|version| (0..=99).contains(&version.minor))
+    })
+}
+
+/// Shows the image's writable memory to `find`, piece by piece with each one's address, until
+/// it finds something. Pieces begin at multiples of eight and overlap a little.
+fn search<T>(
+    image: &Image,
+    memory: &dyn ReadMemory,
+    batch: &mut Batch,
+    mut find: impl FnMut(RemoteAddress, &[u8]) -> Option<T>,
+) -> Option<T> {
     const STEP: usize = 64 * 1024;
-    /// A version text that lies across two steps is found in the second.
+    /// A text that lies across two pieces is found in the second.
     const OVERLAP: usize = 64;
     /// The static data of an interpreter is below a megabyte; an embedding executable's
     /// may be larger. All ranges together: how many there are is the target's choice.
@@ -133,13 +186,9 @@ fn banner(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Option<V
             batch.clear();
             let slot = batch.ask(start.plus(at), step);
             memory.read(batch).ok()?;
-            let bytes = batch.prefix(slot).unwrap_or_default();
-            let found = bytes.windows(2).enumerate().filter(|(_, pair)| *pair == b"3.");
-            if let Some(version) = found
-                .filter_map(|(index, _)| Version::from_banner(bytes.get(index..)?))
-                .find(|version| (0..=99).contains(&version.minor))
-            {
-                return Some(version);
+            let found = find(start.plus(at), batch.prefix(slot).unwrap_or_default());
+            if found.is_some() {
+                return found;
             }
             at = at.saturating_add((STEP - OVERLAP) as u64);
         }

@@ -4,8 +4,9 @@
 //!
 //! ```text
 //! locate   images ─► _PyRuntime, version ─► Layout (a table's row, or _Py_DebugOffsets)
-//! threads  interpreters ─► thread states
+//! threads  interpreters ─► thread states ─► names
 //! look     every tick: walk (asks) ─► Batch ─► walk (frames) ─► code ─► FrameId
+//! trial    an interpreter that is not known: does what is read of it make sense?
 //! locals   when a request is first seen: names, str, dict, attributes
 //! ```
 //!
@@ -34,7 +35,9 @@ mod locals;
 mod locate;
 mod objects;
 mod reader;
+mod thread_names;
 mod threads;
+mod trial;
 mod version;
 mod view;
 mod walk;

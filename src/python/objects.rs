@@ -183,9 +183,10 @@ struct Text {
 }
 
 impl Text {
-    /// `PyASCIIObject.state`: interned bits 0-1, kind 2-4, compact 5, ascii 6.
+    /// `PyASCIIObject.state`: interned bits 0-1, kind 2-4, compact 5, ascii 6; from 3.14
+    /// without a GIL interned is a byte of its own, and the others follow it.
     fn parse(head: View<'_>, layout: &super::layout::ObjectLayout) -> Option<Self> {
-        let state = head.u32(layout.unicode_state)?;
+        let state = head.u32(layout.unicode_state)?.checked_shr(layout.unicode_state_shift)?;
         let width = match state >> 2 & 7 {
             1 => 1,
             2 => 2,

@@ -5,16 +5,19 @@
 //! round 2…  only what round 1 did not know: a new chunk, a generator, a code object
 //! ```
 
+use rustc_hash::FxHashMap;
+
 use super::attributes::Names;
 use super::code::{CodeId, Codes, fingerprint_range};
 use super::gil::{Gil, GilReads};
-use super::layout::Layout;
+use super::layout::{Layout, Trust};
 use super::locate::{self, Located};
 use super::objects::Objects;
-use super::threads::{self, Interpreter, ThreadState};
+use super::thread_names;
+use super::threads::{self, Interpreter, Lists, ThreadState};
 use super::view::View;
 use super::walk::{Context, RawFrame, Step, Walk};
-use super::{Error, Locals, Version};
+use super::{Error, Locals, Version, trial};
 use crate::model::{FrameId, FunctionId, Grade, Tables};
 use crate::process::{Batch, Image, ReadMemory, Slot};
 use crate::units::RemoteAddress;
@@ -133,18 +136,26 @@ impl Runtime {
     /// See [`Error`].
     pub fn locate(images: &[Image], memory: &dyn ReadMemory) -> Result<Self, Error> {
         let (mut batch, mut names) = (Batch::new(), Names::default());
-        let Located { runtime, version, layout, interpreters, threads } =
-            locate::locate(images, memory, &mut batch, &mut names)?;
+        let located = locate::locate(images, memory, &mut batch, &mut names)?;
+        if located.layout.trust == Trust::Trial {
+            // Of its own: what it remembers is numbered by tables that end with it.
+            trial::hold(&mut Self::new(located.clone()), &located.layout.gil, memory)?;
+        }
+        Ok(Self { batch, names, ..Self::new(located) })
+    }
+
+    fn new(located: Located) -> Self {
+        let Located { runtime, version, layout, lists } = located;
         let mut found = Self {
             address: runtime,
             version,
             layout,
             codes: Codes::default(),
-            interpreters,
+            interpreters: lists.interpreters,
             threads: Vec::new(),
-            batch,
+            batch: Batch::new(),
             objects_batch: Batch::new(),
-            names,
+            names: Names::default(),
             tick: 0,
             most_for_codes: (0, 0),
             used: Vec::new(),
@@ -154,13 +165,18 @@ impl Runtime {
             pending: Vec::new(),
             gil_reads: Vec::new(),
         };
-        found.adopt(threads);
-        Ok(found)
+        found.adopt(lists.threads);
+        found
     }
 
     /// Its version.
     pub const fn version(&self) -> Version {
         self.version
+    }
+
+    /// Whether it is a build without a GIL (PEP 703).
+    pub const fn is_free_threaded(&self) -> bool {
+        self.layout.free_threaded
     }
 
     /// Its threads, newest first, as of the last [`Runtime::refresh`].
@@ -188,15 +204,45 @@ impl Runtime {
             Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
         // A process that is gone fails here, with a reason.
         objects.probe(self.address)?;
-        let (interpreters, threads) =
-            threads::discover(self.address, &mut objects, &self.layout).ok_or(Error::NotReady)?;
-        self.interpreters = interpreters;
-        self.adopt(threads);
+        let known = Lists {
+            interpreters: self.interpreters.clone(),
+            threads: self.threads.iter().map(|thread| thread.state).collect(),
+        };
+        let lists = threads::discover(self.address, &known, &mut objects, &self.layout)
+            .map_err(|_| Error::NotReady)?;
+        self.interpreters = lists.interpreters;
+        self.adopt(lists.threads);
         if self.codes.is_mostly_stale() {
             self.codes.forget();
             self.used.clear();
         }
         Ok(())
+    }
+
+    /// Reads anew what a thread's state says of its number: it is given one only after it
+    /// was listed. Its frames stay those of the last look.
+    pub fn renew_tids(&mut self, memory: &dyn ReadMemory, index: usize) {
+        let Some(thread) = self.threads.get_mut(index) else { return };
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
+        let renewed = threads::renewed(thread.state, &mut objects, &self.layout);
+        thread.state = renewed.unwrap_or(thread.state);
+    }
+
+    /// What `threading` calls the threads with these positions in [`Runtime::threads`]: those
+    /// that have a name, each with its position. At the most 64 characters, none of which a
+    /// terminal would obey. Cheap enough for threads that are new, not for every tick.
+    pub fn thread_names(
+        &mut self,
+        memory: &dyn ReadMemory,
+        wanted: &[usize],
+    ) -> Vec<(usize, String)> {
+        let states =
+            wanted.iter().filter_map(|&index| Some((index, self.threads.get(index)?.state)));
+        let states: Vec<_> = states.collect();
+        let mut objects =
+            Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names);
+        thread_names::read(&mut objects, &self.layout, &states)
     }
 
     /// Changes when code objects are numbered anew, so that what is known by
@@ -206,18 +252,18 @@ impl Runtime {
     }
 
     fn adopt(&mut self, states: Vec<ThreadState>) {
-        let mut old = std::mem::take(&mut self.threads);
-        self.threads = states
-            .into_iter()
-            .map(|state| match old.iter().position(|thread| thread.state == state) {
-                Some(index) => old.swap_remove(index),
-                None => PythonThread {
-                    state,
-                    walk: Walk::new(state.address, state.interpreter),
-                    frames: Vec::new(),
-                },
-            })
-            .collect();
+        let old = std::mem::take(&mut self.threads).into_iter();
+        let mut old: FxHashMap<_, _> = old.map(|thread| (thread.state.address, thread)).collect();
+        let new = |state: ThreadState| PythonThread {
+            state,
+            walk: Walk::new(state.address, state.interpreter, &self.layout),
+            frames: Vec::new(),
+        };
+        let thread_of = |state: ThreadState| {
+            let known = old.remove(&state.address).filter(|thread| thread.state == state);
+            known.unwrap_or_else(|| new(state))
+        };
+        self.threads = states.into_iter().map(thread_of).collect();
     }
 
     /// Reads the stacks of the threads with these positions in [`Runtime::threads`], all
@@ -273,7 +319,7 @@ impl Runtime {
             let head = interpreter.address.plus(layout.interpreter.threads_head as u64);
             heads.push((batch.ask(head, 8), interpreter.threads_head));
             if self.gil_reads.iter().all(|gil| gil.address != interpreter.gil) {
-                let read = GilReads::before(interpreter.gil, batch);
+                let read = GilReads::before(interpreter.gil, layout, batch);
                 self.gil_reads.push(read);
             }
         }
@@ -378,6 +424,18 @@ impl Runtime {
     pub fn gil(&self, address: RemoteAddress) -> Option<Gil> {
         let read = self.gil_reads.iter().find(|read| read.address == address)?;
         Some(read.result(&self.layout, &self.batch))
+    }
+
+    /// The thread state that holds the GIL at this address now: one read.
+    pub fn gil_holder(
+        &mut self,
+        memory: &dyn ReadMemory,
+        gil: RemoteAddress,
+    ) -> Option<RemoteAddress> {
+        self.objects_batch.clear();
+        let read = GilReads::before(gil, &self.layout, &mut self.objects_batch);
+        memory.read(&mut self.objects_batch).ok()?;
+        read.holder(&self.layout, &self.objects_batch)
     }
 
     /// The locals of frames of the last look, and the objects behind them.

@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use error::Error;
 
 use crate::model::{Note, ProcessId, Progress, Sample, Session as Facts, Sink, Tables, Tick};
-use crate::process::{self, Process, cpu_quota, cpus_online, host_name, own_cpu};
+use crate::process::{self, Affinity, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
 use crate::server::{self, Change, Fleet};
 use crate::units::{Nanos, Pid};
@@ -51,6 +51,9 @@ pub struct Options {
     /// Whether the target was only just started, so that an interpreter may still come
     /// up in it or below it. Otherwise each of the roots must be Python now.
     pub just_started: bool,
+    /// Whether a busy thread is read from the CPU that it runs on: what is read then is of
+    /// one moment. If not, a thread that calls a lot is seen in part only.
+    pub same_cpu: bool,
 }
 
 /// A running recording.
@@ -119,12 +122,16 @@ impl Session {
         };
         let budget = Budget::new(options.max_cpu, options.rate_hz, own_cpu());
         let fleet = Fleet::new(options.roots.clone(), options.follow_children);
+        let mut common = Common::default();
+        if options.same_cpu {
+            common.affinity = Affinity::of_this_thread();
+        }
         let mut session = Self {
             options,
             fleet,
             fleet_clock: Clock::start(1.0),
             targets: Vec::new(),
-            common: Common::default(),
+            common,
             clock,
             budget,
             facts,
@@ -245,6 +252,12 @@ impl Session {
                 self.tick(deadline.at, sink)?;
                 self.keep_to_budget();
                 deadline = self.clock.next_deadline();
+            }
+            if (now >= next_fleet || now >= next_progress)
+                && let Some(affinity) = &mut self.common.affinity
+            {
+                // What takes longer is not to be done at a target's expense.
+                affinity.release();
             }
             if now >= next_fleet {
                 next_fleet = now.saturating_add(FLEET_INTERVAL);

@@ -1,5 +1,7 @@
 //! One process being sampled.
 
+use rustc_hash::FxHashMap;
+
 use super::judge::{Found, Judge, KnownMarks, Verdict};
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Look, Shared};
@@ -7,7 +9,7 @@ use crate::model::{
     Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
     Thread,
 };
-use crate::process::{Images, LiveMemory, Process};
+use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
 use crate::python::{self, Runtime};
 use crate::server::{Membership, worker_class_of_file};
 use crate::units::{Nanos, Tid};
@@ -19,8 +21,10 @@ pub(super) struct Common {
     pub(super) images: Images,
     pub(super) requests: Shared,
     marks: KnownMarks,
-    /// System calls made on threads' files so far.
+    /// System calls made on threads' files so far, and to be on the right CPU.
     pub(super) calls: u64,
+    /// Where we run, if busy threads are to be read from their own CPUs.
+    pub(super) affinity: Option<Affinity>,
 }
 
 /// A process being sampled.
@@ -94,7 +98,7 @@ impl Target {
             worker_class: membership.worker_class.clone(),
             threads: 0,
             python: runtime.version().to_string(),
-            free_threaded: false,
+            free_threaded: runtime.is_free_threaded(),
             cpu: Nanos::ZERO,
             runqueue: Nanos::ZERO,
             rss_bytes_first: resident,
@@ -120,6 +124,7 @@ impl Target {
             worker_class_known: false,
         };
         target.follow_threads();
+        target.name_threads();
         Ok(target)
     }
 
@@ -174,12 +179,14 @@ impl Target {
         }
         let mut threads_changed = gone > 0;
         if !self.wanted.is_empty() {
+            self.join_running(common);
             let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
             for &index in &self.wanted {
                 self.tracks[index].glance_again(&mut common.calls);
             }
         }
+        self.follow_beginners();
         self.collect(now, period, longest, common, samples);
         self.name_holders(common, samples);
         self.ticked = Some(now);
@@ -187,6 +194,27 @@ impl Target {
             self.relist(now)?;
         }
         Ok(())
+    }
+
+    /// Moves us to the CPU of the thread that runs Python code: it cannot run while we do,
+    /// so nothing of it can change while it is read.
+    fn join_running(&mut self, common: &mut Common) {
+        let Some(affinity) = &mut common.affinity else { return };
+        let is_running = |track: &&Track| track.seen.syscall == Some(Syscall::Running);
+        let wanted = self.wanted.iter().filter_map(|&index| self.tracks.get(index));
+        let mut running = wanted.filter(is_running);
+        let (Some(first), second) = (running.next(), running.next()) else { return };
+        let holder = second.and_then(|second| {
+            // Of several that run, the one with the GIL can change its frames.
+            common.calls += 1;
+            let holder = self.runtime.gil_holder(&self.memory, first.gil)?;
+            let mut candidates = [first, second].into_iter().chain(running);
+            candidates.find(|track| track.address == holder)
+        });
+        common.calls += 1;
+        if let Some(cpu) = holder.unwrap_or(first).last_cpu() {
+            affinity.move_to(cpu);
+        }
     }
 
     /// A sample of every thread.
@@ -202,6 +230,12 @@ impl Target {
         self.sampled.clear();
         for index in 0..self.tracks.len() {
             let looked = self.wanted.get(wanted) == Some(&index);
+            if !self.runs_on_its_thread(index) {
+                wanted += usize::from(looked);
+                let track = &mut self.tracks[index];
+                (track.sampled, track.standing) = (Some(now), None);
+                continue;
+            }
             let sample = if looked {
                 wanted += 1;
                 self.sample(index, common)
@@ -245,8 +279,9 @@ impl Target {
             self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
         }
         let main = self.process.pid().get();
-        let fallback = match track.tid {
-            Some(tid) if tid.get() == main => "MainThread",
+        let called = match (&track.name, track.tid) {
+            (Some(name), _) => name,
+            (None, Some(tid)) if tid.get() == main => "MainThread",
             _ => "thread",
         };
         let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
@@ -254,12 +289,12 @@ impl Target {
             &mut look,
             &mut track.request,
             verdict.state,
-            fallback,
+            called,
             &mut common.requests,
             &mut common.tables,
         );
-        let track = self.tracks.get_mut(index)?;
-        let name = track.request.name().unwrap_or(fallback);
+        let own_name = track.name.as_deref();
+        let name = own_name.or_else(|| track.request.name()).unwrap_or(called);
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
@@ -317,8 +352,11 @@ impl Target {
             return Err(Gone);
         }
         self.follow_threads();
-        // A thread that was only just made has no number of its own yet.
-        self.list_interval = if self.tracks.iter().all(|track| track.tid.is_some()) {
+        self.name_threads();
+        // A thread that was only just made has no number of its own yet, or no name.
+        let is_new =
+            |track: &Track| track.tid.is_none() || track.shares_tid || track.may_get_a_name();
+        self.list_interval = if !self.tracks.iter().any(is_new) {
             LIST_INTERVAL
         } else if self.list_interval == LIST_INTERVAL {
             FIRST_RETRY
@@ -328,28 +366,116 @@ impl Target {
         Ok(())
     }
 
+    /// Whether a thread state is the one that its thread runs on. One that is not has
+    /// nothing to be sampled: its thread is looked at through the other one.
+    ///
+    /// Interpreters are listed newest first, and a thread that calls from one into another
+    /// mostly calls into the newer one.
+    fn runs_on_its_thread(&self, index: usize) -> bool {
+        let Some(track) = self.tracks.get(index) else { return false };
+        if track.tid.is_none() || track.may_get_a_name() && !track.begun {
+            // Without frames it was only just made, and has not begun.
+            return self.has_frames(index);
+        }
+        if !track.shares_tid {
+            return true;
+        }
+        let same = |(other, _): &(usize, &Track)| self.tracks[*other].tid == track.tid;
+        let mut states = self.tracks.iter().enumerate().filter(same).map(|(other, _)| other);
+        let runs = |other: &usize| self.tracks[*other].begun && self.has_frames(*other);
+        let running = states.clone().find(runs);
+        running.or_else(|| states.next_back()) == Some(index)
+    }
+
+    /// Threads that run for the first time have a number of their own by now, and a name.
+    fn follow_beginners(&mut self) {
+        let begins = |index: &usize| {
+            let track = &self.tracks[*index];
+            let unsure = track.tid.is_none() || track.shares_tid || track.name.is_none();
+            unsure && !track.begun && self.has_frames(*index)
+        };
+        let beginners: Vec<usize> = self.wanted.iter().copied().filter(begins).collect();
+        if beginners.is_empty() {
+            return;
+        }
+        for &index in &beginners {
+            self.runtime.renew_tids(&self.memory, index);
+        }
+        self.follow_threads();
+        for index in beginners {
+            self.tracks[index].begun = true;
+        }
+        self.name_threads();
+    }
+
+    /// Whether a thread had frames at the last look.
+    fn has_frames(&self, index: usize) -> bool {
+        self.runtime.threads().get(index).is_some_and(|thread| !thread.frames().is_empty())
+    }
+
+    /// Looks for the names of threads that have none yet: what `threading` calls them, or
+    /// else the kernel, unless that is merely the program's name.
+    fn name_threads(&mut self) {
+        let unnamed = |index: &usize| self.tracks[*index].may_get_a_name();
+        let wanted: Vec<usize> = (0..self.tracks.len()).filter(unnamed).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        for (index, name) in self.runtime.thread_names(&self.memory, &wanted) {
+            self.tracks[index].name = Some(name);
+        }
+        let kernel_name = |tid| self.process.thread_name(tid).ok();
+        let program = kernel_name(Tid::new(self.process.pid().get()));
+        for &index in &wanted {
+            let track = &mut self.tracks[index];
+            if track.name.is_none() {
+                track.nameless += 1;
+                if track.nameless > 1 {
+                    let name = track.tid.and_then(kernel_name).filter(|name| !name.is_empty());
+                    track.name = name.filter(|name| Some(name) != program.as_ref());
+                }
+            }
+        }
+        // A thread has one name, whichever interpreter it runs in: that of the oldest.
+        for index in 0..self.tracks.len() {
+            if self.tracks[index].shares_tid {
+                let tid = self.tracks[index].tid;
+                let oldest = self.tracks.iter().rev().find(|track| track.tid == tid);
+                self.tracks[index].name = oldest.and_then(|track| track.name.clone());
+            }
+        }
+    }
+
     /// Brings the tracks into the order of the runtime's threads; a thread that is still
     /// the same keeps its own.
     fn follow_threads(&mut self) {
         let threads = self.runtime.threads();
+        let by_address: FxHashMap<_, _> =
+            threads.iter().map(|thread| (thread.address(), thread)).collect();
+        for track in &mut self.tracks {
+            let same = by_address.get(&track.address).filter(|thread| track.is_of(thread));
+            track.begun |= same.is_some_and(|thread| !thread.frames().is_empty());
+        }
         if threads.len() == self.tracks.len()
             && threads.iter().zip(&self.tracks).all(|(thread, track)| track.is_of(thread))
         {
             return;
         }
         let inner = self.process.inner_tids().unwrap_or_default();
-        let mut old = std::mem::take(&mut self.tracks);
+        let old = std::mem::take(&mut self.tracks).into_iter();
+        let mut old: FxHashMap<_, _> = old.map(|track| (track.address, track)).collect();
         for thread in threads {
-            let track = match old.iter().position(|track| track.is_of(thread)) {
-                Some(index) => old.swap_remove(index),
-                None => {
-                    let others = || self.tracks.iter().chain(&old);
-                    let lives = |track: &Track| threads.iter().any(|other| track.is_of(other));
-                    let taken = |tid| others().any(|track| track.tid == Some(tid) && lives(track));
-                    Track::new(thread, &self.process, &inner, taken)
-                }
-            };
+            let known = old.remove(&thread.address()).filter(|track| track.is_of(thread));
+            let track = known.unwrap_or_else(|| Track::new(thread, &self.process, &inner));
             self.tracks.push(track);
+        }
+        let mut tids: Vec<_> = self.tracks.iter().filter_map(|track| track.tid).collect();
+        tids.sort_unstable();
+        for track in &mut self.tracks {
+            track.shares_tid = track.tid.is_some_and(|tid| {
+                let first = tids.partition_point(|&other| other < tid);
+                tids.get(first + 1) == Some(&tid)
+            });
         }
     }
 

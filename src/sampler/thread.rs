@@ -24,6 +24,15 @@ pub(super) struct Track {
     stated_tids: [u32; 2],
     /// Its number, where it could be told.
     pub(super) tid: Option<Tid>,
+    /// Whether another thread state has the same number: one that was only just made still
+    /// has its maker's, and a thread has one in each interpreter that it ever ran in.
+    pub(super) shares_tid: bool,
+    /// Whether it had frames when its number was last read: then the number is its own.
+    pub(super) begun: bool,
+    /// What it is called, once that is known.
+    pub(super) name: Option<String>,
+    /// How often its name was looked for in vain.
+    pub(super) nameless: u8,
     files: Option<ThreadFiles>,
     pub(super) request: ThreadRequest,
     pub(super) stacks: StackCache,
@@ -63,24 +72,19 @@ pub(super) enum Glance {
 impl Track {
     /// Starts to follow a thread. `inner` maps numbers of the target's own PID
     /// namespace to ours.
-    ///
-    /// While a thread is being made, its state still has its maker's number: `taken` says
-    /// which are others'.
-    pub(super) fn new(
-        thread: &PythonThread,
-        process: &Process,
-        inner: &[(u32, Tid)],
-        taken: impl Fn(Tid) -> bool,
-    ) -> Self {
+    pub(super) fn new(thread: &PythonThread, process: &Process, inner: &[(u32, Tid)]) -> Self {
         let tid = thread.stated_tids().into_iter().find_map(|stated| {
             inner.iter().find(|&&(number, _)| number == stated).map(|&(_, tid)| tid)
         });
-        let tid = tid.filter(|&tid| !taken(tid));
         Self {
             address: thread.address(),
             gil: thread.gil(),
             stated_tids: thread.stated_tids(),
             tid,
+            shares_tid: false,
+            begun: false,
+            name: None,
+            nameless: 0,
             files: tid.and_then(|tid| ThreadFiles::open(process, tid).ok()),
             request: ThreadRequest::default(),
             stacks: StackCache::default(),
@@ -95,6 +99,18 @@ impl Track {
     /// memory used again.
     pub(super) fn is_of(&self, thread: &PythonThread) -> bool {
         self.address == thread.address() && self.stated_tids == thread.stated_tids()
+    }
+
+    /// Whether it has no name yet that could still be found: a thread is listed before its
+    /// own Python code has begun and told its name.
+    pub(super) const fn may_get_a_name(&self) -> bool {
+        const TRIES: u8 = 4;
+        self.name.is_none() && self.nameless < TRIES
+    }
+
+    /// The CPU that it runs on.
+    pub(super) fn last_cpu(&self) -> Option<usize> {
+        self.files.as_ref()?.last_cpu().ok()
     }
 
     /// The first look of a tick. Adds the system calls it made to `calls`.

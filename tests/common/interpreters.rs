@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use super::say;
 
 /// The versions that farrier supports.
-pub(super) const VERSIONS: [&str; 6] = ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"];
+pub(super) const VERSIONS: [&str; 8] =
+    ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14", "3.15"];
+
+/// Those of which there are builds `--with-pydebug` to test with.
+const DEBUG_VERSIONS: [&str; 3] = ["3.13", "3.14", "3.15"];
 
 /// One CPython in a virtual environment with the fixture applications' packages.
 #[derive(Debug, Clone)]
@@ -49,15 +53,25 @@ pub(crate) fn interpreters() -> Vec<Interpreter> {
 /// The environment of one version.
 pub(crate) fn interpreter(version: &str) -> Option<Interpreter> {
     let version = VERSIONS.into_iter().find(|known| *known == version)?;
+    in_folder(version, version)
+}
+
+/// The builds `--with-pydebug`, oldest version first. They have no packages.
+pub(crate) fn debug_builds() -> Vec<Interpreter> {
+    let builds = DEBUG_VERSIONS.iter();
+    builds.filter_map(|version| in_folder(version, &format!("{version}d"))).collect()
+}
+
+fn in_folder(version: &'static str, name: &str) -> Option<Interpreter> {
     let folder = std::env::var_os("FARRIER_PYTHONS").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/pythons"),
         PathBuf::from,
     );
-    let python = folder.join(version).join("bin/python");
+    let python = folder.join(name).join("bin/python");
     if python.is_file() {
         return Some(Interpreter { version, python });
     }
-    skip(&format!("CPython {version} not found (scripts/environments.sh prepares it)"));
+    skip(&format!("CPython {name} not found (scripts/environments.sh prepares it)"));
     None
 }
 

@@ -12,6 +12,7 @@ mod farrier;
 pub(crate) mod fuzz;
 mod interpreters;
 mod objects;
+mod observe;
 mod saved;
 mod target;
 
@@ -22,8 +23,13 @@ use std::time::{Duration, Instant};
 
 pub(crate) use counted::Counted;
 pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_path, run};
-pub(crate) use interpreters::{Interpreter, interpreter, interpreters, newest, required, skip};
+pub(crate) use interpreters::{
+    Interpreter, debug_builds, interpreter, interpreters, newest, required, skip,
+};
 pub(crate) use objects::strings_behind;
+pub(crate) use observe::{
+    NamedFrame, Observed, Seen, chance, distance, observe, start_on, two_cpus,
+};
 pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};
 

@@ -116,6 +116,13 @@ impl Script {
         serde_json::from_str(line.expect("it printed JSON")).expect("it is valid JSON")
     }
 
+    /// Gives it a line on its standard input: the line that it prints for that.
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        let stdin = self.stdin.as_mut().expect("it runs");
+        writeln!(stdin, "{line}").expect("it reads");
+        self.lines.wait_for("an answer", |line| Some(line.to_owned()))
+    }
+
     /// Ends it at once, as the kernel would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it was running");

@@ -138,4 +138,6 @@ versions! {
     mutants_of_3_11_are_survived "3.11";
     mutants_of_3_12_are_survived "3.12";
     mutants_of_3_13_are_survived "3.13";
+    mutants_of_3_14_are_survived "3.14";
+    mutants_of_3_15_are_survived "3.15";
 }

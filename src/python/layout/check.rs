@@ -23,7 +23,9 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
     };
     let (GilPlace::InRuntime(gil) | GilPlace::BehindInterpreter(gil)) = layout.gil.place;
     let small = 1 << 12;
-    let fields: [(&'static str, usize, usize); 22] = [
+    let large = 1 << 19;
+    let generation = layout.interpreter.code_object_generation;
+    let fields: [(&'static str, usize, usize); 26] = [
         ("PyThreadState.next", thread.next, thread.read_size),
         ("PyThreadState.interp", thread.interp, thread.read_size),
         ("PyThreadState.current_frame", current, thread.read_size),
@@ -39,13 +41,17 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
         ("code.co_name", code.name, code.size),
         ("code.co_firstlineno", code.firstlineno, code.size),
         ("code.co_linetable", code.linetable, code.size),
+        ("code.co_tlbc", code.thread_copies.unwrap_or(0), code.size),
         ("code", code.size, small),
         ("str.state", layout.object.unicode_state, small),
         ("str.data", layout.object.unicode_compact_data, small),
         ("type.tp_flags", layout.object.type_flags, small),
-        ("interpreter.threads", layout.interpreter.threads_head, 1 << 19),
-        ("interpreter.next", layout.interpreter.next, 1 << 19),
-        ("gil", gil, 1 << 19),
+        ("interpreter.threads", layout.interpreter.threads_head, large),
+        ("interpreter.id", layout.interpreter.id, large),
+        ("interpreter.imports.modules", layout.interpreter.modules, large),
+        ("interpreter.next", layout.interpreter.next, large),
+        ("interpreter.code_object_generation", generation.unwrap_or(0), large),
+        ("gil", gil, large),
     ];
     for (what, offset, end) in fields {
         // A code object's instructions start at its very end, every other field has
@@ -59,8 +65,21 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Machine;
     use super::*;
     use crate::python::version::Version;
+
+    #[test]
+    fn the_gil_is_as_large_as_each_architectures_mutexes_make_it() {
+        for minor in 8..=12 {
+            let version = Version { major: 3, minor, patch: None };
+            let [x86, arm] = [Machine::X86_64, Machine::Aarch64]
+                .map(|machine| super::super::tables::row(version, machine).unwrap());
+            assert_eq!((x86.gil.size, arm.gil.size), (208, 224), "3.{minor}");
+            // Nothing else that is read lies after a mutex.
+            assert_eq!(Layout { gil: x86.gil, ..arm }, x86, "3.{minor}");
+        }
+    }
 
     #[test]
     fn every_row_is_plausible_and_a_wrong_one_is_refused() {

@@ -2,15 +2,19 @@
 //! start of `_PyRuntime`, for tools like this one.
 //!
 //! Each version puts the statements in other places and leaves some facts out, so a
-//! version is a row of [`ROWS`]: where to look, and what is not stated. Sources:
+//! version is a column of [`row`]: where to look, and what is not stated, which is not
+//! the same in builds with a GIL and without. Sources:
 //! `Include/internal/pycore_debug_offsets.h` (3.13: `pycore_runtime.h`) of each version.
+
+// A constant table, indexed at compile time: a wrong index is a build failure.
+#![allow(clippy::indexing_slicing)]
 
 use super::super::view::View;
 use super::super::{Error, version::Version};
 use super::{
     Attributes, CodeLayout, CurrentFrame, DataStackLayout, DictKeysLayout, FrameLayout, FrameSize,
-    GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames,
-    ObjectLayout, RuntimeLayout, ThreadLayout, tables,
+    GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames, Machine,
+    ObjectLayout, RuntimeLayout, ThreadLayout, Trust, tables,
 };
 
 /// The first eight bytes of `_PyRuntime`.
@@ -26,7 +30,9 @@ struct Row {
     interpreter_id: usize,
     interpreter_next: usize,
     threads_head: usize,
+    imports_modules: usize,
     ceval_gil: usize,
+    code_object_generation: Option<usize>,
     thread_next: usize,
     thread_interp: usize,
     thread_current_frame: usize,
@@ -47,9 +53,13 @@ struct Row {
     code_firstlineno: usize,
     code_localsplusnames: usize,
     code_instructions: usize,
+    /// Used in builds without a GIL.
+    code_thread_copies: Option<usize>,
     ob_type: usize,
     type_name: usize,
     type_flags: usize,
+    type_basicsize: Option<usize>,
+    type_dictoffset: Option<usize>,
     tuple_items: usize,
     tuple_size: usize,
     dict_keys: usize,
@@ -58,83 +68,143 @@ struct Row {
     unicode_state: usize,
     unicode_length: usize,
     ascii_object_size: usize,
-    /// Not stated: bits of a frame's code and locals that are tags.
-    tag_mask: u64,
-    /// Not stated: `sizeof(PyCompactUnicodeObject) - sizeof(PyASCIIObject)`.
-    compact_unicode_more: usize,
-    /// Not stated: `ht_cached_keys` of `PyHeapTypeObject`.
-    heap_type_cached_keys: usize,
+    compact_unicode_object_size: Option<usize>,
+    heap_type_cached_keys: Option<usize>,
+    with_gil: Unstated,
+    free_threaded: Unstated,
 }
 
-static ROWS: [Row; 1] = [Row {
-    minor: 13,
-    interpreters_head: 40,
-    interpreter_id: 56,
-    interpreter_next: 64,
-    threads_head: 72,
-    ceval_gil: 112,
-    thread_next: 168,
-    thread_interp: 176,
-    thread_current_frame: 184,
-    thread_id: 192,
-    native_thread_id: 200,
-    datastack_chunk: 208,
-    frame_size: 224,
-    frame_previous: 232,
-    frame_executable: 240,
-    frame_instr_ptr: 248,
-    frame_localsplus: 256,
-    frame_owner: 264,
-    code_size: 272,
-    code_filename: 280,
-    code_name: 288,
-    code_qualname: 296,
-    code_linetable: 304,
-    code_firstlineno: 312,
-    code_localsplusnames: 328,
-    code_instructions: 344,
-    ob_type: 360,
-    type_name: 376,
-    type_flags: 392,
-    tuple_items: 408,
-    tuple_size: 416,
-    dict_keys: 456,
-    dict_values: 464,
-    bytes_data: 528,
-    unicode_state: 544,
-    unicode_length: 552,
-    ascii_object_size: 560,
-    tag_mask: 0,
-    compact_unicode_more: 16,
-    heap_type_cached_keys: 880,
-}];
+/// What no header states and differs between builds with a GIL and without.
+#[derive(Clone, Copy)]
+struct Unstated {
+    /// Bits of a frame's code and locals that are tags (`_PyStackRef`,
+    /// `Include/internal/pycore_stackref.h`; an unbound local is such a tag alone).
+    tag_mask: u64,
+    /// `ht_cached_keys` of `PyHeapTypeObject`, where it is not stated.
+    heap_type_cached_keys: usize,
+    /// From an object to its managed dict (`MANAGED_DICT_OFFSET`).
+    managed_dict: i64,
+    /// From `_co_firsttraceable` to the instructions.
+    firsttraceable_before: usize,
+    /// [`ObjectLayout::unicode_state_shift`].
+    unicode_state_shift: u32,
+}
 
-/// The version and the layout that the header states.
-pub(super) fn parse(bytes: &[u8]) -> Result<(Version, Layout), Error> {
+/// How many versions have a column.
+const VERSIONS: usize = 3;
+
+static ROWS: [Row; VERSIONS] = [row(0), row(1), row(2)];
+
+const fn row(v: usize) -> Row {
+    //  positions                         3.13 3.14 3.15
+    Row {
+        minor: [13, 14, 15][v],
+        interpreters_head: [40, 40, 40][v],
+        interpreter_id: [56, 56, 56][v],
+        interpreter_next: [64, 64, 64][v],
+        threads_head: [72, 72, 72][v],
+        imports_modules: [88, 96, 96][v],
+        ceval_gil: [112, 120, 120][v],
+        code_object_generation: [None, Some(160), Some(160)][v],
+        thread_next: [168, 192, 192][v],
+        thread_interp: [176, 200, 200][v],
+        thread_current_frame: [184, 208, 208][v],
+        thread_id: [192, 216, 240][v],
+        native_thread_id: [200, 224, 248][v],
+        datastack_chunk: [208, 232, 256][v],
+        frame_size: [224, 248, 312][v],
+        frame_previous: [232, 256, 320][v],
+        frame_executable: [240, 264, 328][v],
+        frame_instr_ptr: [248, 272, 336][v],
+        frame_localsplus: [256, 280, 344][v],
+        frame_owner: [264, 288, 352][v],
+        code_size: [272, 312, 376][v],
+        code_filename: [280, 320, 384][v],
+        code_name: [288, 328, 392][v],
+        code_qualname: [296, 336, 400][v],
+        code_linetable: [304, 344, 408][v],
+        code_firstlineno: [312, 352, 416][v],
+        code_localsplusnames: [328, 368, 432][v],
+        code_instructions: [344, 384, 448][v],
+        code_thread_copies: [None, Some(392), Some(456)][v],
+        ob_type: [360, 408, 472][v],
+        type_name: [376, 424, 488][v],
+        type_flags: [392, 440, 504][v],
+        type_basicsize: [None, None, Some(512)][v],
+        type_dictoffset: [None, None, Some(520)][v],
+        tuple_items: [408, 456, 552][v],
+        tuple_size: [416, 464, 560][v],
+        dict_keys: [456, 536, 632][v],
+        dict_values: [464, 544, 640][v],
+        bytes_data: [528, 608, 704][v],
+        unicode_state: [544, 624, 720][v],
+        unicode_length: [552, 632, 728][v],
+        ascii_object_size: [560, 640, 736][v],
+        compact_unicode_object_size: [None, None, Some(744)][v],
+        heap_type_cached_keys: [None, None, Some(536)][v],
+        with_gil: Unstated {
+            tag_mask: [0, 3, 3][v],
+            heap_type_cached_keys: [880, 880, 888][v],
+            managed_dict: -24,
+            firsttraceable_before: 16,
+            unicode_state_shift: 0,
+        },
+        free_threaded: Unstated {
+            tag_mask: [1, 3, 3][v],
+            heap_type_cached_keys: [896, 896, 904][v],
+            managed_dict: -8,
+            firsttraceable_before: [16, 24, 24][v],
+            unicode_state_shift: [0, 6, 6][v],
+        },
+    }
+}
+
+/// The version and the layout that the header states. A version that is newer than all
+/// columns, or not final, is read as the newest or its own, on trial; so is a build without
+/// a GIL, since none was at hand to compare with.
+pub(super) fn parse(bytes: &[u8], machine: Machine) -> Result<(Version, Layout), Error> {
     let header = View(bytes);
     let unreadable = || Error::Damaged { what: "_Py_DebugOffsets" };
     if bytes.get(..COOKIE.len()) != Some(COOKIE) {
         return Err(unreadable());
     }
-    let version = header.u64(VERSION).and_then(Version::from_hex).ok_or_else(unreadable)?;
-    let row = ROWS
-        .iter()
-        .find(|row| row.minor == version.minor)
-        .ok_or(Error::UnsupportedVersion { version })?;
-    if header.u64(FREE_THREADED) != Some(0) {
-        return Err(Error::FreeThreaded { version });
-    }
-    row.layout(header).map(|layout| (version, layout)).ok_or_else(unreadable)
+    let hex = header.u64(VERSION).ok_or_else(unreadable)?;
+    let version = Version::from_hex(hex).ok_or_else(unreadable)?;
+    let known = ROWS.iter().find(|row| row.minor == version.minor);
+    let newest = ROWS.last().filter(|newest| version.minor > newest.minor);
+    let row = known.or(newest).ok_or(Error::UnsupportedVersion { version })?;
+    let free_threaded = match header.u64(FREE_THREADED) {
+        Some(0) => false,
+        Some(1) => true,
+        _ => return Err(unreadable()),
+    };
+    // The lowest byte of a final release (`Include/patchlevel.h`).
+    const FINAL: u64 = 0xf0;
+    let trust = if known.is_some() && hex & 0xff == FINAL && !free_threaded {
+        Trust::Known
+    } else {
+        Trust::Trial
+    };
+    let layout = row.layout(header, free_threaded, trust, machine).ok_or_else(unreadable)?;
+    Ok((version, layout))
 }
 
 impl Row {
-    fn layout(&self, header: View<'_>) -> Option<Layout> {
+    fn layout(
+        &self,
+        header: View<'_>,
+        free_threaded: bool,
+        trust: Trust,
+        machine: Machine,
+    ) -> Option<Layout> {
         // No structure that is read here is larger than half a megabyte.
         const LARGEST_OFFSET: u64 = 1 << 19;
         let stated = |position: usize| {
             let offset = header.u64(position).filter(|&offset| offset < LARGEST_OFFSET)?;
             usize::try_from(offset).ok()
         };
+        let unstated = if free_threaded { self.free_threaded } else { self.with_gil };
+        let gil_place = GilPlace::BehindInterpreter(stated(self.ceval_gil)?);
         let chunk = stated(self.datastack_chunk)?;
         // datastack_top and datastack_limit follow datastack_chunk in every version.
         let top = chunk.checked_add(8)?;
@@ -143,19 +213,36 @@ impl Row {
         let framesize = firstlineno.checked_add(8)?;
         let instructions = stated(self.code_instructions)?;
         let ascii = stated(self.ascii_object_size)?;
-        let size = stated(self.code_size)?;
+        let type_name = stated(self.type_name)?;
+        let type_flags = stated(self.type_flags)?;
         let current_frame = stated(self.thread_current_frame)?;
         let thread_id = stated(self.thread_id)?;
         let native_thread_id = stated(self.native_thread_id)?;
         let last = [top, thread_id, native_thread_id, current_frame].into_iter().max()?;
+        // What is stated counts; else what is known of it.
+        let or = |position: Option<usize>, known: Option<usize>| match position {
+            Some(position) => stated(position),
+            None => known,
+        };
         Some(Layout {
+            trust,
+            free_threaded,
             runtime: RuntimeLayout { interpreters_head: stated(self.interpreters_head)? },
             interpreter: InterpreterLayout {
                 next: stated(self.interpreter_next)?,
                 id: stated(self.interpreter_id)?,
                 threads_head: stated(self.threads_head)?,
+                modules: stated(self.imports_modules)?,
+                code_object_generation: match self.code_object_generation {
+                    Some(position) => Some(stated(position)?),
+                    None => None,
+                },
             },
-            gil: tables::gil(GilPlace::BehindInterpreter(stated(self.ceval_gil)?)),
+            gil: if free_threaded {
+                tables::optional_gil(gil_place, machine)
+            } else {
+                tables::gil(gil_place, machine)
+            },
             thread: ThreadLayout {
                 read_size: last.checked_add(8)?,
                 next: stated(self.thread_next)?,
@@ -175,11 +262,11 @@ impl Row {
                     shim_from: 3,
                     size: FrameSize::Stated { framesize },
                 },
-                tag_mask: self.tag_mask,
+                tag_mask: unstated.tag_mask,
                 localsplus: stated(self.frame_localsplus)?,
             },
             code: CodeLayout {
-                size,
+                size: stated(self.code_size)?,
                 filename: stated(self.code_filename)?,
                 name: stated(self.code_name)?,
                 qualname: Some(stated(self.code_qualname)?),
@@ -189,35 +276,41 @@ impl Row {
                     localsplusnames: stated(self.code_localsplusnames)?,
                 },
                 instructions: Some(instructions),
+                thread_copies: match self.code_thread_copies.filter(|_| free_threaded) {
+                    Some(position) => Some(stated(position)?),
+                    None => None,
+                },
                 code_units: Some(stated(self.tuple_size)?),
-                // The last int but one before the instructions: _co_firsttraceable, then
-                // the pointer co_extra.
-                firsttraceable: Some(instructions.checked_sub(16)?),
+                firsttraceable: Some(instructions.checked_sub(unstated.firsttraceable_before)?),
             },
             object: ObjectLayout {
                 ob_type: stated(self.ob_type)?,
                 ob_size: stated(self.tuple_size)?,
                 unicode_length: stated(self.unicode_length)?,
                 unicode_state: stated(self.unicode_state)?,
+                unicode_state_shift: unstated.unicode_state_shift,
                 unicode_ascii_data: ascii,
-                unicode_compact_data: ascii.checked_add(self.compact_unicode_more)?,
+                unicode_compact_data: or(self.compact_unicode_object_size, ascii.checked_add(16))?,
                 bytes_data: stated(self.bytes_data)?,
                 tuple_items: stated(self.tuple_items)?,
                 dict_keys: stated(self.dict_keys)?,
                 dict_values: stated(self.dict_values)?,
-                type_name: stated(self.type_name)?,
+                type_name,
                 // tp_basicsize and tp_itemsize follow tp_name; tp_dictoffset is 120
                 // bytes after tp_flags (Include/cpython/object.h, unchanged since 3.8).
-                type_basicsize: stated(self.type_name)?.checked_add(8)?,
-                type_itemsize: stated(self.type_name)?.checked_add(16)?,
-                type_flags: stated(self.type_flags)?,
-                type_dictoffset: stated(self.type_flags)?.checked_add(120)?,
-                heap_type_cached_keys: self.heap_type_cached_keys,
+                type_basicsize: or(self.type_basicsize, type_name.checked_add(8))?,
+                type_itemsize: or(self.type_basicsize, type_name.checked_add(8))?.checked_add(8)?,
+                type_flags,
+                type_dictoffset: or(self.type_dictoffset, type_flags.checked_add(120))?,
+                heap_type_cached_keys: or(
+                    self.heap_type_cached_keys,
+                    Some(unstated.heap_type_cached_keys),
+                )?,
                 cell_value: stated(self.tuple_size)?,
                 dict_keys_layout: DictKeysLayout::Logarithmic,
             },
             lines: LineTable::Locations,
-            attributes: Attributes::ManagedInline { dict: -24 },
+            attributes: Attributes::ManagedInline { dict: unstated.managed_dict },
         })
     }
 }

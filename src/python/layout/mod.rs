@@ -17,6 +17,9 @@ use super::{Error, version::Version};
 /// All offsets for one version and build of CPython.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
+    pub(crate) trust: Trust,
+    /// Whether it is of a build without a GIL (PEP 703).
+    pub(crate) free_threaded: bool,
     pub(crate) runtime: RuntimeLayout,
     pub(crate) interpreter: InterpreterLayout,
     pub(crate) gil: GilLayout,
@@ -26,6 +29,30 @@ pub(crate) struct Layout {
     pub(crate) object: ObjectLayout,
     pub(crate) lines: LineTable,
     pub(crate) attributes: Attributes,
+}
+
+/// How sure it is that the offsets are those of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// They were compared with interpreters of that version.
+    Known,
+    /// No such interpreter was at hand, or the version is newer than this table: what is
+    /// read with them has to hold together before it is believed.
+    Trial,
+}
+
+/// A processor architecture. CPython's structures differ only by what the C library puts
+/// into them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Machine {
+    X86_64,
+    Aarch64,
+}
+
+impl Machine {
+    /// The one that farrier runs on, and so its targets.
+    pub(crate) const HERE: Self =
+        if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
 }
 
 /// `_PyRuntimeState`.
@@ -40,12 +67,22 @@ pub(crate) struct InterpreterLayout {
     pub(crate) next: usize,
     pub(crate) id: usize,
     pub(crate) threads_head: usize,
+    /// The dict `sys.modules`.
+    pub(crate) modules: usize,
+    /// `code_object_generation` (from 3.14): a `uint64_t` that goes up whenever a code
+    /// object of this interpreter is freed, so that as long as it stands still, every
+    /// code object that was read before is still the one at its address.
+    pub(crate) code_object_generation: Option<usize>,
 }
 
 /// The GIL: where it lies, and `struct _gil_runtime_state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GilLayout {
     pub(crate) place: GilPlace,
+    /// Where it says whether it is in use: in builds that can do without.
+    pub(crate) enabled: Option<usize>,
+    /// After how many microseconds it is asked for.
+    pub(crate) interval: usize,
     pub(crate) last_holder: usize,
     pub(crate) locked: usize,
     pub(crate) switch_number: usize,
@@ -162,6 +199,8 @@ pub(crate) struct CodeLayout {
     pub(crate) local_names: LocalNames,
     /// Where the instructions begin, for versions whose frames point into them.
     pub(crate) instructions: Option<usize>,
+    /// `co_tlbc`: each thread's own copy of the instructions (from 3.14, without a GIL).
+    pub(crate) thread_copies: Option<usize>,
     /// `ob_size`: the number of two-byte code units (from 3.11).
     pub(crate) code_units: Option<usize>,
     /// `_co_firsttraceable`: frames before that unit are still being set up and are
@@ -186,6 +225,9 @@ pub(crate) struct ObjectLayout {
     pub(crate) ob_size: usize,
     pub(crate) unicode_length: usize,
     pub(crate) unicode_state: usize,
+    /// How many bits further up in that word the kind, `compact` and `ascii` are than bits
+    /// 2, 5 and 6.
+    pub(crate) unicode_state_shift: u32,
     /// `sizeof(PyASCIIObject)`: where a compact ASCII string's characters begin.
     pub(crate) unicode_ascii_data: usize,
     /// `sizeof(PyCompactUnicodeObject)`: likewise for other compact strings.
@@ -243,7 +285,8 @@ impl Layout {
     /// # Errors
     /// There is no row for that version.
     pub(crate) fn from_table(version: Version) -> Result<Self, Error> {
-        let layout = tables::row(version).ok_or(Error::UnsupportedVersion { version })?;
+        let layout =
+            tables::row(version, Machine::HERE).ok_or(Error::UnsupportedVersion { version })?;
         check::plausible(&layout)?;
         Ok(layout)
     }
@@ -251,11 +294,15 @@ impl Layout {
     /// The layout that a target's `_Py_DebugOffsets` states.
     ///
     /// # Errors
-    /// The version is not known, the build has no GIL, or an offset cannot be.
+    /// The version is older than these statements, or an offset cannot be.
     pub(crate) fn from_debug_offsets(bytes: &[u8]) -> Result<(Version, Self), Error> {
-        let (version, layout) = debug_offsets::parse(bytes)?;
-        check::plausible(&layout)?;
-        Ok((version, layout))
+        let (version, layout) = debug_offsets::parse(bytes, Machine::HERE)?;
+        match check::plausible(&layout) {
+            Err(Error::Damaged { what }) if layout.trust == Trust::Trial => {
+                Err(Error::Untrusted { version, what })
+            }
+            other => other.map(|()| (version, layout)),
+        }
     }
 
     /// How many bytes of `_Py_DebugOffsets` are enough for any version.

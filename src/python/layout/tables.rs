@@ -1,9 +1,9 @@
 //! The offsets of CPython 3.8 to 3.12: a row for each field, a column for each version.
 //!
 //! They were computed by a compiler from each version's own headers (`offsetof` and
-//! `sizeof` with `Py_BUILD_CORE`) and hold for release builds on 64-bit Linux. The
-//! two architectures differ only in `sizeof(pthread_mutex_t)`, which lies inside the
-//! GIL: 40 bytes on x86_64, 48 on aarch64.
+//! `sizeof` with `Py_BUILD_CORE`; `scripts/offsets.py`) and hold for release builds and
+//! builds `--with-pydebug` on 64-bit Linux. The two architectures differ only in
+//! `sizeof(pthread_mutex_t)`, which lies inside the GIL: 40 bytes on x86_64, 48 on aarch64.
 
 // Constant tables, indexed at compile time: a wrong index is a build failure.
 #![allow(clippy::indexing_slicing)]
@@ -12,24 +12,53 @@ use super::super::version::Version;
 use super::{
     Attributes, CodeLayout, CurrentFrame, DataStackLayout, DictKeysLayout, FrameLayout, FrameSize,
     GilLayout, GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames,
-    ObjectLayout, RuntimeLayout, ThreadLayout,
+    Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust,
 };
 
-/// `sizeof(struct _gil_runtime_state)` in builds with a GIL: two condition variables of
-/// 48 bytes and two mutexes after 32 bytes of other fields.
-pub(super) const GIL_SIZE: usize = if cfg!(target_arch = "aarch64") { 224 } else { 208 };
+/// `struct _gil_runtime_state` in builds with a GIL, the same from 3.8 to 3.15
+/// (`Include/internal/pycore_gil.h`): four fields of 32 bytes, then twice a condition
+/// variable of 48 bytes and a mutex.
+pub(super) const fn gil(place: GilPlace, machine: Machine) -> GilLayout {
+    let size = match machine {
+        Machine::X86_64 => 208,
+        Machine::Aarch64 => 224,
+    };
+    GilLayout {
+        place,
+        enabled: None,
+        interval: 0,
+        last_holder: 8,
+        locked: 16,
+        switch_number: 24,
+        size,
+    }
+}
 
-/// The GIL's own fields, the same from 3.8 to 3.15 (`Include/internal/pycore_gil.h`).
-pub(super) const fn gil(place: GilPlace) -> GilLayout {
-    GilLayout { place, last_holder: 8, locked: 16, switch_number: 24, size: GIL_SIZE }
+/// The same in builds that can do without: `enabled` comes first, then all of that.
+pub(super) const fn optional_gil(place: GilPlace, machine: Machine) -> GilLayout {
+    let size = match machine {
+        Machine::X86_64 => 216,
+        Machine::Aarch64 => 232,
+    };
+    GilLayout {
+        place,
+        enabled: Some(0),
+        interval: 8,
+        last_holder: 16,
+        locked: 24,
+        switch_number: 32,
+        size,
+    }
 }
 
 /// The row of a version, if there is one.
-pub(super) fn row(version: Version) -> Option<Layout> {
+pub(super) fn row(version: Version, machine: Machine) -> Option<Layout> {
     if version.major != 3 {
         return None;
     }
-    usize::from(version.minor).checked_sub(8).and_then(|column| COLUMNS.get(column)).copied()
+    let column = usize::from(version.minor).checked_sub(8)?;
+    let layout = *COLUMNS.get(column)?;
+    Some(Layout { gil: gil(layout.gil.place, machine), ..layout })
 }
 
 static COLUMNS: [Layout; 5] = [column(0), column(1), column(2), column(3), column(4)];
@@ -37,6 +66,8 @@ static COLUMNS: [Layout; 5] = [column(0), column(1), column(2), column(3), colum
 const fn column(v: usize) -> Layout {
     //  fields                                 3.8   3.9  3.10  3.11  3.12
     Layout {
+        trust: Trust::Known,
+        free_threaded: false,
         // Include/internal/pycore_runtime.h
         runtime: RuntimeLayout { interpreters_head: [32, 32, 32, 40, 40][v] },
         // Include/internal/pycore_interp.h (3.8: pycore_pystate.h)
@@ -44,15 +75,20 @@ const fn column(v: usize) -> Layout {
             next: 0,
             id: [16, 24, 24, 48, 8][v],
             threads_head: [8, 8, 8, 16, 72][v],
+            modules: [56, 856, 856, 888, 944][v],
+            code_object_generation: None,
         },
         // Include/internal/pycore_runtime.h and pycore_ceval_state.h
-        gil: gil([
-            GilPlace::InRuntime(1152),
-            GilPlace::InRuntime(352),
-            GilPlace::InRuntime(352),
-            GilPlace::InRuntime(360),
-            GilPlace::BehindInterpreter(384),
-        ][v]),
+        gil: gil(
+            [
+                GilPlace::InRuntime(1152),
+                GilPlace::InRuntime(352),
+                GilPlace::InRuntime(352),
+                GilPlace::InRuntime(360),
+                GilPlace::BehindInterpreter(384),
+            ][v],
+            Machine::X86_64,
+        ),
         // Include/cpython/pystate.h
         thread: ThreadLayout {
             read_size: [184, 184, 184, 320, 256][v],
@@ -121,6 +157,7 @@ const fn column(v: usize) -> Layout {
                 LocalNames::One { localsplusnames: 96 },
             ][v],
             instructions: [None, None, None, Some(184), Some(192)][v],
+            thread_copies: None,
             code_units: [None, None, None, Some(16), Some(16)][v],
             firsttraceable: [None, None, None, Some(168), Some(176)][v],
         },
@@ -130,6 +167,7 @@ const fn column(v: usize) -> Layout {
             ob_size: 16,
             unicode_length: 16,
             unicode_state: 32,
+            unicode_state_shift: 0,
             unicode_ascii_data: [48, 48, 48, 48, 40][v],
             unicode_compact_data: [72, 72, 72, 72, 56][v],
             bytes_data: 32,

@@ -3,104 +3,253 @@
 //! A frame that has returned keeps its links and its code, so each one must say that it
 //! is alive: a positive reference count and the mark of a frame that executes. With
 //! that, functions were never wrong in thousands of torn reads; lines of callers were,
-//! which the second read tells.
+//! which the second reading tells. So one reading that holds from a live leaf to the root
+//! is enough for the functions, and either may be that one.
 
-use super::collector::{Collector, FixedPart};
-use super::{MOST_FRAMES, Outcome, extra_frame_size};
-use crate::python::layout::Liveness;
+use super::frame::{Decoded, Header};
+use super::remembered::Remembered;
+use super::{Context, Found, MOST_FRAMES, MOST_STEPS, Need, Outcome, Pass, RawFrame};
+use crate::process::{Batch, Slot};
+use crate::python::layout::{CurrentFrame, FrameLayout, Layout, Liveness};
+use crate::python::view::View;
 use crate::units::RemoteAddress;
 
 /// How many dead frames are passed on the way to a caller.
 const MOST_DEAD: u32 = 12;
 
-impl Collector<'_, '_> {
-    pub(super) fn collect_heap(&mut self) -> Outcome {
-        let Some(thread) = self.thread() else { return Outcome::Torn };
-        let mut next = match self.current_frame(&thread) {
-            Ok(address) => address,
-            Err(outcome) => return outcome,
-        };
-        let layout = self.context.layout;
-        let Liveness::Executing { offset: alive, values } = layout.frame.liveness else {
-            return Outcome::Torn;
-        };
-        // Leaf first here; turned round at the end. After a dead frame nothing that was
-        // collected so far is known to be on the stack, but its callers may be: a frame
-        // that just returned still has its caller. One that was put on the list of free
-        // frames has the next free one instead, hundreds of them: those lead nowhere.
-        let (mut torn, mut steps, mut dead) = (false, 0_usize, 0_u32);
-        if let Some((from, was_torn)) = self.pass.resume.take() {
-            (next, torn) = (from, was_torn);
-        } else {
-            self.pass.found.clear();
+/// How many locals are read along with a frame, for whoever looks for a request in them.
+const LOCALS: usize = 16;
+
+/// In how many rounds the second reading is made again at once when a frame was missing.
+const MOST_AT_ONCE: usize = 3;
+
+/// The frames of one thread.
+#[derive(Debug)]
+pub(super) struct Heap {
+    thread: RemoteAddress,
+    interpreter: RemoteAddress,
+    thread_slot: Option<Slot>,
+    frames: Remembered,
+    /// The last walk's frames, root first.
+    callers: Vec<RemoteAddress>,
+    verified: usize,
+    unverified: bool,
+    steps: usize,
+}
+
+impl Heap {
+    pub(super) fn new(thread: RemoteAddress, interpreter: RemoteAddress) -> Self {
+        Self {
+            thread,
+            interpreter,
+            thread_slot: None,
+            frames: Remembered::default(),
+            callers: Vec::new(),
+            verified: 0,
+            unverified: false,
+            steps: 0,
         }
+    }
+
+    pub(super) const fn start(&mut self) {
+        self.verified = 0;
+        self.steps = 0;
+    }
+
+    pub(super) fn ask(&mut self, need: Need, layout: &Layout, batch: &mut Batch) {
+        self.unverified = need == Need::More;
+        if self.unverified {
+            return;
+        }
+        if need == Need::Everything {
+            self.frames.ask(Pass::Before, layout.frame.size, batch);
+            self.thread_slot = Some(batch.ask(self.thread, layout.thread.read_size));
+        } else {
+            self.verified = self.verified.saturating_add(1);
+        }
+        self.frames.ask(Pass::After, with_locals(&layout.frame), batch);
+    }
+
+    /// Collects the frames into `found`, root first, as far as there are bytes for them.
+    pub(super) fn collect(
+        &mut self,
+        may_ask: bool,
+        not_code: &[RemoteAddress],
+        context: &mut Context<'_>,
+        found: &mut Vec<Found>,
+    ) -> Outcome {
+        let may_ask = may_ask && self.steps < MOST_STEPS;
+        found.clear();
+        let Some(current) = self.current(context) else { return Outcome::Torn };
+        let outcome = match self.chain(current, Pass::After, may_ask, not_code, context, found) {
+            Outcome::Torn => {
+                // The running frame may have returned by then, and not yet before.
+                let mut earlier = Vec::new();
+                match self.chain(current, Pass::Before, false, not_code, context, &mut earlier) {
+                    Outcome::Complete => {
+                        *found = earlier;
+                        Outcome::Complete
+                    }
+                    _ => Outcome::Torn,
+                }
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Outcome::Needs(_) if self.verified >= MOST_AT_ONCE => Outcome::Needs(Need::More),
+            Outcome::Complete | Outcome::Torn if self.unverified && may_ask => {
+                Outcome::Needs(Need::After)
+            }
+            Outcome::Torn if found.is_empty() => {
+                self.known_callers(not_code, context, found);
+                Outcome::Torn
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The running frame, by the thread state.
+    fn current(&self, context: &Context<'_>) -> Option<RemoteAddress> {
+        let layout = &context.layout.thread;
+        let bytes = View(context.batch.bytes(self.thread_slot?)?);
+        let CurrentFrame::Direct(offset) = layout.current_frame else { return None };
+        let interpreter = bytes.address(layout.interp)?;
+        bytes.address(offset).filter(|_| interpreter == self.interpreter)
+    }
+
+    /// Follows `f_back` from the running frame to the root. After a dead frame nothing that
+    /// was found so far is known to be on the stack, but its callers may be: a frame that
+    /// just returned still has its caller. One that was put on the list of free frames has
+    /// the next free one instead, hundreds of them: those lead nowhere.
+    fn chain(
+        &mut self,
+        current: RemoteAddress,
+        pass: Pass,
+        may_ask: bool,
+        not_code: &[RemoteAddress],
+        context: &mut Context<'_>,
+        found: &mut Vec<Found>,
+    ) -> Outcome {
+        found.clear();
+        let (mut next, mut torn, mut dead, mut steps) = (current, false, 0_u32, 0_usize);
         while !next.is_null() {
             steps = steps.saturating_add(1);
-            let slot = self.pass.frames.get(&next).copied();
-            if steps > MOST_FRAMES || !next.is_plausible() || (slot.is_none() && !self.may_ask) {
+            self.steps = self.steps.saturating_add(1);
+            if steps > MOST_FRAMES || !next.is_plausible() {
                 torn = true;
-                self.pass.found.clear();
+                found.clear();
                 break;
             }
-            let Some(slot) = slot else {
-                let slot = self.context.batch.ask(next, extra_frame_size(layout));
-                self.pass.frames.insert(next, slot);
-                self.pass.resume = Some((next, torn));
-                return Outcome::Needs;
-            };
-            // The object may end before its last locals, at the end of its arena.
-            let copy = FixedPart::of(self.context.batch.prefix(slot), 0, layout.frame.size);
-            let Some(copy) = copy else {
+            let Some(range) = self.frames.meet(next) else {
+                let length = with_locals(&context.layout.frame);
+                if may_ask && self.frames.add(next, length, context.batch) {
+                    return Outcome::Needs(Need::After);
+                }
                 torn = true;
-                self.pass.found.clear();
+                found.clear();
                 break;
             };
-            let view = copy.view();
-            let is_alive = view.i64(0).is_some_and(|count| count > 0)
-                && view.i8(alive).is_some_and(|state| values.contains(&state));
-            let Some(back) = view.address(layout.frame.previous) else { return Outcome::Torn };
-            match self.decode(next, view, Some((slot, 0)), false).map_err(Outcome::from) {
-                Ok(frame) if is_alive => self.pass.found.push(frame),
-                Err(Outcome::Load(address)) => {
-                    self.pass.resume = Some((next, torn));
-                    return Outcome::Load(address);
-                }
-                Ok(_) | Err(_) => {
+            let other = match pass {
+                Pass::Before => range.slot(Pass::After),
+                Pass::After => range.slot(Pass::Before),
+            };
+            let twice = range.was_read_twice();
+            match self.one(next, range.slot(pass), other, twice, not_code, context) {
+                Ok((frame, _)) => found.push(frame),
+                Err(Outcome::Load(address)) => return Outcome::Load(address),
+                Err(_) => {
                     torn = true;
-                    self.pass.found.clear();
+                    found.clear();
                     dead = dead.saturating_add(1);
                     if dead > MOST_DEAD {
                         break;
                     }
                 }
             }
-            next = back;
+            let bytes = context.batch.prefix(range.slot(pass)).unwrap_or_default();
+            let Some(header) = Header::read(bytes, 0, &context.layout.frame) else {
+                torn = true;
+                found.clear();
+                break;
+            };
+            next = header.previous;
         }
-        self.pass.found.reverse();
+        found.reverse();
         if torn { Outcome::Torn } else { Outcome::Complete }
+    }
+
+    /// The frame at `address`, if it is alive, and its caller.
+    fn one(
+        &self,
+        address: RemoteAddress,
+        slot: Slot,
+        other: Slot,
+        twice: bool,
+        not_code: &[RemoteAddress],
+        context: &mut Context<'_>,
+    ) -> Result<(Found, RemoteAddress), Outcome> {
+        let layout = context.layout.frame;
+        // The object may end before its last locals, at the end of its arena.
+        let bytes = context.batch.prefix(slot).unwrap_or_default();
+        let header = Header::read(bytes, 0, &layout).filter(|_| is_alive(bytes, &layout));
+        let header = header.ok_or(Outcome::Torn)?;
+        let bytes = context.batch.prefix(other).unwrap_or_default();
+        let other = Header::read(bytes, 0, &layout).filter(|_| is_alive(bytes, &layout));
+        let place = Some((slot, 0));
+        match header.decode(address, place, false, not_code, context) {
+            Decoded::Frame(frame) => {
+                let same_function = other.is_some_and(|other| header.same_function(&other));
+                let same_place = twice && other == Some(header);
+                let found = Found { frame, holds: true, same_function, same_place };
+                Ok((found, header.previous))
+            }
+            Decoded::Load(address) => Err(Outcome::Load(address)),
+            Decoded::Bad => Err(Outcome::Torn),
+        }
     }
 
     /// Of the last walk's frames, those that are still called from the root up. When the
     /// topmost frame has ended (or yielded) before it was read, nothing leads from it to
     /// its callers; but most of them are where they were.
-    pub(super) fn collect_known_callers(&mut self, leaf_first: &[RemoteAddress]) {
-        let layout = self.context.layout.frame;
-        let Liveness::Executing { offset: alive, values } = layout.liveness else { return };
-        self.pass.found.clear();
+    fn known_callers(
+        &self,
+        not_code: &[RemoteAddress],
+        context: &mut Context<'_>,
+        found: &mut Vec<Found>,
+    ) {
         let mut caller = RemoteAddress::NULL;
-        for &address in leaf_first.iter().rev() {
-            let Some(&slot) = self.pass.frames.get(&address) else { return };
-            let copy = FixedPart::of(self.context.batch.prefix(slot), 0, layout.size);
-            let Some(copy) = copy else { return };
-            let view = copy.view();
-            let lives = view.i64(0).is_some_and(|count| count > 0)
-                && view.i8(alive).is_some_and(|state| values.contains(&state))
-                && view.address(layout.previous) == Some(caller);
-            match self.decode(address, view, Some((slot, 0)), false) {
-                Ok(frame) if lives => self.pass.found.push(frame),
+        for &address in &self.callers {
+            let Some(range) = self.frames.get(address) else { return };
+            let (slot, other) = (range.slot(Pass::After), range.slot(Pass::Before));
+            match self.one(address, slot, other, range.was_read_twice(), not_code, context) {
+                Ok((frame, back)) if back == caller => found.push(frame),
                 _ => return,
             }
             caller = address;
         }
     }
+
+    /// Keeps the frames for the next walk.
+    pub(super) fn remember(&mut self, frames: &[RawFrame]) {
+        if !frames.is_empty() {
+            self.callers.clear();
+            self.callers.extend(frames.iter().map(|frame| frame.address));
+        }
+        for &address in &self.callers {
+            self.frames.meet(address);
+        }
+        self.frames.tidy();
+    }
+}
+
+/// How many bytes are read of a frame together with its first locals.
+fn with_locals(layout: &FrameLayout) -> usize {
+    layout.localsplus.saturating_add(LOCALS.saturating_mul(8))
+}
+
+fn is_alive(bytes: &[u8], layout: &FrameLayout) -> bool {
+    let Liveness::Executing { offset, values } = layout.liveness else { return false };
+    let view = View(bytes);
+    view.i64(0).is_some_and(|count| count > 0)
+        && view.i8(offset).is_some_and(|state| values.contains(&state))
 }

@@ -1,50 +1,51 @@
 //! The frame walk: from a thread state to its frames, as a state machine that never
 //! reads by itself. It asks for ranges, is given bytes, and says what it wants next.
 //!
-//! The target runs on while it is read, so one walk is two reads:
+//! The target runs on while it is read. So the stack is read twice, around one reading of
+//! the thread state, which is the *instant* that a sample is of:
 //!
 //! ```text
-//! ask   A: generator frames, thread, data stack │ thread │ B: the same, in reverse order
-//!       └───────────────────────── one process_vm_readv ─────────────────────────┘
-//! A and B give the same links                                          → exact
-//! A (or B) holds together from root to leaf                            → functions
-//! only the callers are the same in both            → partial, the leaf is (unsettled)
-//! nothing                                                              → lost
+//!       before             instant           after
+//! ask   A: stack, frames │ thread state │ B: frames, stack       one process_vm_readv
+//!
+//! callers the same in A and B, instructions too              → exact
+//! callers the same functions in A and B, the leaf is one     → functions
+//! only some callers are the same in both                     → partial, the leaf is (unsettled)
+//! nothing                                                    → lost
 //! ```
 //!
-//! What to ask for is taken from the thread's last walk, so in the steady state a
-//! walk is *verified*, not discovered, and all threads of a process share one call.
-//! Where the guess was wrong the missing ranges are asked for in a next round. No walk
-//! is repeated in the hope of a better one: that would favour code that stands still.
+//! What was the same before and after was so at the instant, too. The leaf need not be the
+//! same: it is the instant's thread state that says which frame was running, and what was
+//! read of that frame afterwards is that call or a later one from the same caller.
+//! A walk is never repeated in the hope of a better one: that would favour code that
+//! stands still, and bend the profile.
+//!
+//! What to ask for is taken from the thread's last walk, so in the steady state a walk is
+//! *verified*, not discovered, and all threads of a process share one call. What turns out
+//! to be missing is asked for in a next round, followed by a new B: the instant stays.
 
-mod collector;
 mod datastack;
+mod frame;
 mod heap;
-
-use rustc_hash::FxHashMap;
+mod remembered;
 
 use super::code::{CodeId, Codes};
-use super::layout::{CurrentFrame, Layout, Liveness};
+use super::layout::{Layout, Liveness};
 use crate::model::Grade;
 use crate::process::{Batch, Slot};
 use crate::units::RemoteAddress;
-use collector::Collector;
+use datastack::DataStack;
+use heap::Heap;
 
 /// The most frames of one stack that are read.
 pub(crate) const MOST_FRAMES: usize = 16_384;
-
-/// The most chunks of one data stack that are read.
-const MOST_CHUNKS: usize = 512;
 
 /// Rounds in which a thread may ask for more before what there is has to do. Heap frames
 /// are found one by one, so that a deep stack's first walk takes many.
 const MOST_ROUNDS: usize = 4096;
 
-/// Rounds in which everything is read again together with what was missing.
-const FRESH_ROUNDS: usize = 3;
-
-/// How many frames of a data stack one walk decodes, counting again those that it comes by
-/// in every round: a stack may be deep, or take many rounds, but not both without end.
+/// How many frames one walk decodes, counting again those that it comes by in every round:
+/// a stack may be deep, or take many rounds, but not both without end.
 const MOST_STEPS: usize = 1 << 22;
 
 /// How much all walks of a look may ask for before they have to do with what there is, in
@@ -62,17 +63,6 @@ pub(crate) struct RawFrame {
     pub(crate) shown: bool,
     /// Where its bytes are, for whoever wants its locals.
     pub(crate) place: Option<(Slot, usize)>,
-}
-
-impl RawFrame {
-    /// Whether this is the same frame at the same instruction.
-    fn same_place(&self, other: &Self) -> bool {
-        self.same_function(other) && self.offset == other.offset
-    }
-
-    fn same_function(&self, other: &Self) -> bool {
-        self.address == other.address && self.code == other.code
-    }
 }
 
 /// What a walk wants next.
@@ -96,112 +86,92 @@ pub(crate) struct Context<'a> {
     pub(crate) unchecked: &'a mut Vec<CodeId>,
 }
 
-/// What one read of the thread gave.
+/// Which of the two readings of the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Before,
+    After,
+}
+
+/// A frame of a stack, and how far the two readings agree on it.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    frame: RawFrame,
+    /// Whether it counts as a caller of what is above it.
+    holds: bool,
+    /// The same function called by the same caller in both readings.
+    same_function: bool,
+    /// At the same instruction, too, and really read twice.
+    same_place: bool,
+}
+
+/// How one reading of the stack ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     /// From root to leaf, everything holds together.
     Complete,
-    /// It does not; what was collected are the callers that may hold.
+    /// It does not; what was found are the callers that may hold.
     Torn,
-    /// More of the stack itself has been asked for.
-    Needs,
-    /// Frames that lie outside the data stack have been asked for.
-    NeedsFrames,
+    /// Something that was not read has been asked for.
+    Needs(Need),
     /// A code object is not known.
     Load(RemoteAddress),
 }
 
-/// Which read of the thread.
+/// What has to be read along with what was missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    First,
-    Between,
-    Second,
-}
-
-/// One of the two reads.
-#[derive(Debug, Default)]
-struct Pass {
-    thread: Option<Slot>,
-    cframe: Option<(RemoteAddress, Slot)>,
-    chunks: Vec<ChunkRead>,
-    /// The chunks of the thread's data stack, root first, and where each one's use ends.
-    in_use: Vec<(ChunkRead, usize)>,
-    frames: FxHashMap<RemoteAddress, Slot>,
-    /// The topmost frame and the end of the data stack, as the thread state had them.
-    anchor: Option<(RemoteAddress, RemoteAddress)>,
-    /// The frames outside the data stack that were passed through.
-    visited: Vec<RemoteAddress>,
-    /// What was collected, root first.
-    found: Vec<RawFrame>,
-    /// Where to go on along heap frames once the next one is read, and whether what was
-    /// found so far is torn.
-    resume: Option<(RemoteAddress, bool)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct ChunkRead {
-    address: RemoteAddress,
-    length: usize,
-    slot: Slot,
-}
-
-impl Pass {
-    fn clear(&mut self) {
-        self.thread = None;
-        self.cframe = None;
-        self.chunks.clear();
-        self.in_use.clear();
-        self.anchor = None;
-        self.frames.clear();
-        self.visited.clear();
-        self.found.clear();
-        self.resume = None;
-    }
+enum Need {
+    /// Nothing: more is missing, as far as can be told.
+    More,
+    /// The second reading: what was missing now lies between the two.
+    After,
+    /// Everything, at a new instant.
+    Everything,
 }
 
 /// The walk of one thread, and what it remembers from tick to tick.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    thread: RemoteAddress,
-    interpreter: RemoteAddress,
-    first: Pass,
-    /// The thread state once more, between the two reads.
-    between: Pass,
-    second: Pass,
-    /// What the next tick asks for: the `_PyCFrame`, the chunks of the data stack and the
-    /// frames that lie elsewhere.
-    expected_cframe: Option<RemoteAddress>,
-    expected_chunks: Vec<(RemoteAddress, usize)>,
-    expected_frames: Vec<RemoteAddress>,
+    stack: Stack,
     /// Addresses that turned out to be no code object in this tick.
     not_code: Vec<RemoteAddress>,
     rounds: usize,
-    /// Whether the frames are the first read's.
-    first_counts: bool,
-    steps: usize,
-    frames: Vec<RawFrame>,
+    /// Whether there was no room to ask for anything.
+    starved: bool,
+    /// Whether a code object was loaded since the stack was last read: its address may
+    /// have been another's when the frame was read.
+    loaded: bool,
+    /// Whether this is its first walk: what it finds it has read once only.
+    first: bool,
     grade: Grade,
+    frames: Vec<RawFrame>,
+    found: Vec<Found>,
+}
+
+/// Where a thread keeps its frames.
+#[derive(Debug)]
+enum Stack {
+    Data(DataStack),
+    Heap(Heap),
 }
 
 impl Walk {
     /// The walk of the thread whose `PyThreadState` is at `thread`.
-    pub(crate) fn new(thread: RemoteAddress, interpreter: RemoteAddress) -> Self {
+    pub(crate) fn new(thread: RemoteAddress, interpreter: RemoteAddress, layout: &Layout) -> Self {
+        let stack = match layout.frame.liveness {
+            Liveness::Tiling { .. } => Stack::Data(DataStack::new(thread, interpreter)),
+            Liveness::Executing { .. } => Stack::Heap(Heap::new(thread, interpreter)),
+        };
         Self {
-            thread,
-            interpreter,
-            first: Pass::default(),
-            between: Pass::default(),
-            second: Pass::default(),
-            expected_cframe: None,
-            expected_chunks: Vec::new(),
-            expected_frames: Vec::new(),
+            stack,
             not_code: Vec::new(),
             rounds: 0,
-            first_counts: true,
-            steps: 0,
-            frames: Vec::new(),
+            starved: false,
+            loaded: false,
+            first: true,
             grade: Grade::Lost,
+            frames: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -210,7 +180,7 @@ impl Walk {
         &self.frames
     }
 
-    /// How far the reads agree.
+    /// How far the readings agree.
     pub(crate) const fn grade(&self) -> Grade {
         self.grade
     }
@@ -218,73 +188,23 @@ impl Walk {
     /// Asks for what the last walk found.
     pub(crate) fn start(&mut self, layout: &Layout, batch: &mut Batch) {
         self.rounds = 0;
-        self.steps = 0;
+        self.loaded = false;
         self.not_code.clear();
-        self.first.clear();
-        self.second.clear();
-        let first = &mut self.first;
-        // Frames that lie elsewhere come first here and last in the second read: they move
-        // least, and the less there is between the two reads of the rest, the better.
-        for &address in &self.expected_frames {
-            first.frames.insert(address, batch.ask(address, extra_frame_size(layout)));
+        match &mut self.stack {
+            Stack::Data(stack) => stack.start(),
+            Stack::Heap(stack) => stack.start(),
         }
-        first.thread = Some(batch.ask(self.thread, layout.thread.read_size));
-        if let Some(cframe) = self.expected_cframe {
-            first.cframe = Some((cframe, batch.ask(cframe, CFRAME_SIZE)));
-        }
-        for &(address, length) in &self.expected_chunks {
-            if batch.bytes_wanted() >= MOST_ASKED {
-                break;
-            }
-            let slot = batch.ask(address, length);
-            first.chunks.push(ChunkRead { address, length, slot });
-        }
-        self.ask_again(layout, batch);
+        self.ask(Need::Everything, layout, batch);
     }
 
-    /// Both reads of all that is known by now, in one call. What was only just asked for
-    /// serves as it is.
-    fn ask_both(&mut self, layout: &Layout, batch: &mut Batch) {
-        let first = &mut self.first;
-        for (&address, slot) in &mut first.frames {
-            if batch.is_read(*slot) {
-                *slot = batch.ask(address, extra_frame_size(layout));
-            }
+    fn ask(&mut self, need: Need, layout: &Layout, batch: &mut Batch) {
+        self.starved = batch.bytes_wanted() >= MOST_ASKED;
+        if self.starved {
+            return;
         }
-        first.thread = Some(batch.ask(self.thread, layout.thread.read_size));
-        if let Some((address, slot)) = &mut first.cframe
-            && batch.is_read(*slot)
-        {
-            *slot = batch.ask(*address, CFRAME_SIZE);
-        }
-        for chunk in &mut first.chunks {
-            if batch.is_read(chunk.slot) {
-                chunk.slot = batch.ask(chunk.address, chunk.length);
-            }
-        }
-        self.ask_again(layout, batch);
-    }
-
-    /// The second read of everything that the first one has, in reverse order: what is
-    /// unchanged in both was true in the moment between them.
-    fn ask_again(&mut self, layout: &Layout, batch: &mut Batch) {
-        let (first, between, second) = (&self.first, &mut self.between, &mut self.second);
-        between.clear();
-        if let Some((address, _)) = first.cframe {
-            between.cframe = Some((address, batch.ask(address, CFRAME_SIZE)));
-        }
-        between.thread = Some(batch.ask(self.thread, layout.thread.read_size));
-        second.clear();
-        for chunk in first.chunks.iter().rev() {
-            let slot = batch.ask(chunk.address, chunk.length);
-            second.chunks.push(ChunkRead { slot, ..*chunk });
-        }
-        if let Some((address, _)) = first.cframe {
-            second.cframe = Some((address, batch.ask(address, CFRAME_SIZE)));
-        }
-        second.thread = Some(batch.ask(self.thread, layout.thread.read_size));
-        for &address in first.frames.keys() {
-            second.frames.insert(address, batch.ask(address, extra_frame_size(layout)));
+        match &mut self.stack {
+            Stack::Data(stack) => stack.ask(need, layout, batch),
+            Stack::Heap(stack) => stack.ask(need, layout, batch),
         }
     }
 
@@ -295,205 +215,82 @@ impl Walk {
 
     /// Goes on with the bytes that were read.
     pub(crate) fn advance(&mut self, context: &mut Context<'_>) -> Step {
-        let mut may_ask = self.rounds < MOST_ROUNDS
-            && self.steps < MOST_STEPS
-            && context.batch.bytes_wanted() < MOST_ASKED;
-        let first = loop {
-            match self.collect(Which::First, may_ask, context) {
-                Outcome::Load(address) => return Step::Load(address),
-                Outcome::Needs if may_ask => {
-                    self.rounds = self.rounds.saturating_add(1);
-                    match context.layout.frame.liveness {
-                        // What is missing of a data stack mostly comes in one round, so
-                        // both reads can come with it. Not in every round: the work would
-                        // grow with the square of a chain of chunks or generators.
-                        Liveness::Tiling { .. } if self.rounds <= FRESH_ROUNDS => {
-                            self.ask_both(context.layout, context.batch);
-                        }
-                        _ => self.second.clear(),
-                    }
-                    return Step::Read;
-                }
-                Outcome::NeedsFrames if may_ask => {
-                    self.rounds = self.rounds.saturating_add(1);
-                    // The two reads of the data stack belong together, so they stay; a
-                    // frame found by them is read once, for both.
-                    for (&address, &slot) in &self.first.frames {
-                        self.second.frames.entry(address).or_insert(slot);
-                    }
-                    return Step::Read;
-                }
-                Outcome::Needs | Outcome::NeedsFrames => may_ask = false,
-                settled => break settled,
-            }
-        };
-        if self.second.thread.is_none() && self.rounds < MOST_ROUNDS {
-            match context.layout.frame.liveness {
-                Liveness::Tiling { .. } => {
-                    // What was found one by one is of many moments: all of it once more.
-                    self.rounds = MOST_ROUNDS;
-                    self.ask_both(context.layout, context.batch);
-                }
-                Liveness::Executing { .. } => {
-                    self.rounds = self.rounds.saturating_add(1);
-                    self.ask_again(context.layout, context.batch);
-                }
-            }
-            return Step::Read;
+        if self.starved {
+            self.found.clear();
+            self.judge(false, context);
+            return Step::Done;
         }
-        // Of heap frames the second read holds only those that the first one met. If that
-        // one is torn there is nothing to compare: so the second may go on by itself.
-        let heap = matches!(context.layout.frame.liveness, Liveness::Executing { .. });
-        let may_ask = heap && first == Outcome::Torn && self.rounds < MOST_ROUNDS;
-        let second = self.collect(Which::Second, may_ask, context);
-        if second == Outcome::Needs {
+        let may_ask = self.rounds < MOST_ROUNDS && context.batch.bytes_wanted() < MOST_ASKED;
+        let outcome = match &mut self.stack {
+            Stack::Data(stack) => stack.collect(may_ask, &self.not_code, context, &mut self.found),
+            Stack::Heap(stack) => stack.collect(may_ask, &self.not_code, context, &mut self.found),
+        };
+        let need = match outcome {
+            Outcome::Load(address) => {
+                self.loaded = true;
+                return Step::Load(address);
+            }
+            Outcome::Needs(need) => Some(need),
+            // A code object is read after the frame that runs it, and may be another by
+            // then: so the frame has to be there still when it is read once more.
+            Outcome::Complete | Outcome::Torn if self.loaded && may_ask => {
+                self.first = false;
+                Some(Need::After)
+            }
+            Outcome::Complete if self.first && may_ask => {
+                self.first = false;
+                Some(Need::After)
+            }
+            Outcome::Complete | Outcome::Torn => None,
+        };
+        if let Some(need) = need {
             self.rounds = self.rounds.saturating_add(1);
+            if need != Need::More {
+                self.loaded = false;
+            }
+            self.ask(need, context.layout, context.batch);
             return Step::Read;
         }
         if !context.unchecked.is_empty() && self.rounds < MOST_ROUNDS {
             self.rounds = self.rounds.saturating_add(1);
             return Step::Read;
         }
-        let none = self.first.found.is_empty() && self.second.found.is_empty();
-        if heap && none && first == Outcome::Torn {
-            let known = std::mem::take(&mut self.expected_frames);
-            self.collector(Which::First, false, context).collect_known_callers(&known);
-            self.expected_frames = known;
+        self.judge(outcome == Outcome::Complete, context);
+        match &mut self.stack {
+            Stack::Data(stack) => stack.remember(),
+            Stack::Heap(stack) => stack.remember(&self.frames),
         }
-        self.first_counts = first == Outcome::Complete;
-        self.between.anchor = self.collector(Which::Between, false, context).anchor();
-        self.judge(self.first_counts, second == Outcome::Complete, context.layout);
-        self.remember(context);
         Step::Done
     }
 
-    fn collector<'a, 'b>(
-        &'a mut self,
-        which: Which,
-        may_ask: bool,
-        context: &'a mut Context<'b>,
-    ) -> Collector<'a, 'b> {
-        let pass = match which {
-            Which::First => &mut self.first,
-            Which::Between => &mut self.between,
-            Which::Second => &mut self.second,
-        };
-        Collector {
-            interpreter: self.interpreter,
-            pass,
-            context,
-            not_code: &self.not_code,
-            may_ask,
-            // A code object that only the second read met says that the stack changed;
-            // its name is of no use unless that read goes on by itself.
-            may_load: (which == Which::First || may_ask) && self.steps < MOST_STEPS,
-            links_left: MOST_FRAMES,
-        }
-    }
-
-    fn collect(&mut self, which: Which, may_ask: bool, context: &mut Context<'_>) -> Outcome {
-        let mut collector = self.collector(which, may_ask, context);
-        match collector.context.layout.frame.liveness {
-            Liveness::Tiling { .. } => {
-                let outcome = collector.collect_data_stack();
-                let links = MOST_FRAMES.saturating_sub(collector.links_left);
-                let steps = links.saturating_add(collector.pass.found.len());
-                self.steps = self.steps.saturating_add(steps);
-                outcome
-            }
-            // Each round goes on where the last one was.
-            Liveness::Executing { .. } => collector.collect_heap(),
-        }
-    }
-
-    /// The grade and the frames, from what both reads found.
-    fn judge(&mut self, first_complete: bool, second_complete: bool, layout: &Layout) {
-        let is_heap = matches!(layout.frame.liveness, Liveness::Executing { .. });
-        let is_split = matches!(layout.thread.current_frame, CurrentFrame::ThroughCFrame { .. });
-        let (first, second) = (&self.first.found, &self.second.found);
+    /// The grade and the frames, from what was found.
+    fn judge(&mut self, complete: bool, context: &Context<'_>) {
         self.frames.clear();
-        let callers = first.len().saturating_sub(1);
-        let linked = first_complete
-            && second_complete
-            && first.len() == second.len()
-            && first.iter().zip(second).enumerate().all(|(depth, (one, other))| {
-                // The leaf moves on from instruction to instruction.
-                // What was read once only is not verified.
-                one.place != other.place
-                    && if depth < callers {
-                        one.same_place(other)
-                    } else {
-                        one.same_function(other)
-                    }
-            });
-        // Where the current frame is read apart from the end of the data stack (through a
-        // `_PyCFrame`), the two may be of different moments, and the last tile what an earlier
-        // call left behind at the same place: nothing in it would show that. So there the
-        // thread state, read before, between and after, must not have changed around a read.
-        // Read in one piece, as in 3.13, the two never let such a stack pass.
-        let [before, between, after] = [self.first.anchor, self.between.anchor, self.second.anchor];
-        let first_holds = first_complete && (!is_split || before == between);
-        let second_holds = second_complete && (!is_split || between == after);
-        self.grade = if linked {
-            self.frames.extend_from_slice(first);
-            Grade::Exact
-        } else if first_holds {
-            self.frames.extend_from_slice(first);
-            Grade::Functions
-        } else if second_holds {
-            self.frames.extend_from_slice(second);
-            Grade::Functions
-        } else {
-            let common = first.iter().zip(second).take_while(|(one, two)| one.same_function(two));
-            self.frames.extend(common.map(|(one, _)| *one));
-            if self.frames.is_empty() && is_heap {
-                // Each frame says that it is alive and who called it, so what one read found
-                // from a live frame down to the root holds by itself.
-                let longer = if first.len() >= second.len() { first } else { second };
-                self.frames.extend_from_slice(longer);
-            }
-            if self.frames.is_empty() { Grade::Lost } else { Grade::Partial }
+        let found = &self.found;
+        // A function that was only just read counts if its frame was there after that, too.
+        let settled = |found: &Found| {
+            found.same_function || !context.codes.is_new(found.frame.code, context.tick)
         };
-    }
-
-    /// What the next tick asks for. A torn walk tells as well as another where the thread
-    /// keeps its frames.
-    fn remember(&mut self, context: &Context<'_>) {
-        let pass = if self.first_counts || self.second.in_use.is_empty() {
-            &self.first
-        } else {
-            &self.second
-        };
-        self.expected_cframe = pass.cframe.map(|(address, _)| address).or(self.expected_cframe);
-        match context.layout.frame.liveness {
-            Liveness::Executing { .. } => {
-                if matches!(self.grade, Grade::Exact | Grade::Functions) {
-                    self.expected_frames.clear();
-                    let leaf_first = self.frames.iter().rev();
-                    self.expected_frames.extend(leaf_first.map(|frame| frame.address));
+        let callers = found.len().saturating_sub(usize::from(complete));
+        let agreed = found.iter().take(callers).position(|found| !found.holds).unwrap_or(callers);
+        let leaf = found.last().filter(|_| complete && agreed == callers);
+        self.grade = match leaf {
+            None if complete && found.is_empty() => Grade::Exact,
+            Some(leaf) if settled(leaf) => {
+                let callers = found.iter().take(callers);
+                if leaf.same_function && callers.clone().all(|found| found.same_place) {
+                    Grade::Exact
+                } else {
+                    Grade::Functions
                 }
             }
-            Liveness::Tiling { .. } if !pass.in_use.is_empty() => {
-                let chunks = pass.in_use.iter().map(|(read, _)| (read.address, read.length));
-                self.expected_chunks.clear();
-                self.expected_chunks.extend(chunks);
-                self.expected_frames.clear();
-                self.expected_frames.extend_from_slice(&pass.visited);
-            }
-            Liveness::Tiling { .. } => {}
-        }
-    }
-}
-
-/// `sizeof(_PyCFrame)` as far as it is needed.
-const CFRAME_SIZE: usize = 16;
-
-/// How much is read of a frame that lies outside the data stack. Heap frames are read
-/// with their first locals, for whoever looks for a request in them.
-fn extra_frame_size(layout: &Layout) -> usize {
-    const LOCALS: usize = 16 * 8;
-    match layout.frame.liveness {
-        Liveness::Executing { .. } => layout.frame.localsplus.saturating_add(LOCALS),
-        Liveness::Tiling { .. } => layout.frame.size,
+            _ if agreed == 0 => Grade::Lost,
+            _ => Grade::Partial,
+        };
+        let count = match self.grade {
+            Grade::Exact | Grade::Functions => found.len(),
+            Grade::Partial | Grade::Lost => agreed,
+        };
+        self.frames.extend(found.iter().take(count).map(|found| found.frame));
     }
 }
