@@ -7,7 +7,9 @@
 // Every test binary compiles this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+mod counted;
 mod farrier;
+pub(crate) mod fuzz;
 mod interpreters;
 mod objects;
 mod observe;
@@ -19,6 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub(crate) use counted::Counted;
 pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_path, run};
 pub(crate) use interpreters::{
     Interpreter, debug_builds, interpreter, interpreters, newest, required, skip,
