@@ -286,7 +286,6 @@ pub(crate) fn observe(target: &Script, from: From, duration: Duration) -> Observ
             command: Vec::new(),
             just_started: false,
             same_cpu: from == From::Anywhere,
-            max_cpu: None,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();
