@@ -50,10 +50,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         follow_children: true,
         rate_hz: 100.0,
         max_cpu: None,
+        same_cpu: true,
+        max_depth: 16_384,
         duration: Some(Duration::from_secs(2)),
         command: Vec::new(),
         just_started: false,
         same_cpu: true,
+        max_depth: 16_384,
     };
     sampler::Session::attach(options, || false)?.run(&mut States::default(), || false)?;
     Ok(())

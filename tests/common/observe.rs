@@ -286,6 +286,7 @@ pub(crate) fn observe(target: &Script, from: From, duration: Duration) -> Observ
             command: Vec::new(),
             just_started: false,
             same_cpu: from == From::Anywhere,
+            max_depth: 16_384,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();
