@@ -101,6 +101,7 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
         duration: Some(LENGTH),
         command: Vec::new(),
         just_started: false,
+        same_cpu: false,
     };
     let mut session = sampler::Session::attach(options, || false).expect("it is Python");
     let (before, warm) = (Cell::new(0), Cell::new(false));

@@ -241,6 +241,7 @@ pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> 
             command: Vec::new(),
             just_started: false,
             same_cpu: false,
+            max_cpu: None,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();
