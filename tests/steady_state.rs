@@ -10,14 +10,17 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::{Outcome, Saved, Script, Summary, alone, farrier_path, has_program, newest};
+use common::{Counted, Outcome, Saved, Script, Summary, alone, farrier_path, has_program, newest};
 use farrier::model::{
-    Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    Endpoint, Evidence, Frame, Framework, Grade, Note, ProcessFacts, ProcessId, Progress,
+    RequestId, Sample, Session, Sink, StackNode, State, Tables, TargetProcess, Tee, Thread, Tick,
 };
-use farrier::process::{Batch, Images, LiveMemory, Process, ReadMemory};
+use farrier::process::{Images, LiveMemory, Process};
+use farrier::profile::Builder;
 use farrier::python::Runtime;
+use farrier::recording::Writer;
 use farrier::sampler;
-use farrier::units::{Nanos, Pid};
+use farrier::units::{Nanos, Pid, Tid};
 
 /// Reads of memory for one look, on average: at five threads, and at 64.
 const MOST_READS: [(&str, f64); 2] = [("5", 2.0), ("64", 3.0)];
@@ -98,10 +101,10 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
         follow_children: true,
         rate_hz: RATE,
         max_cpu: None,
+        same_cpu: true,
         duration: Some(LENGTH),
         command: Vec::new(),
         just_started: false,
-        same_cpu: false,
     };
     let mut session = sampler::Session::attach(options, || false).expect("it is Python");
     let (before, warm) = (Cell::new(0), Cell::new(false));
@@ -160,28 +163,14 @@ fn a_look_at_saved_memory_allocates_nothing() {
     }
 }
 
-/// Live memory that counts the calls.
-struct Counted {
-    memory: LiveMemory,
-    calls: Cell<u64>,
-}
-
-impl ReadMemory for Counted {
-    fn read(&self, batch: &mut Batch) -> farrier::process::Result<()> {
-        let before = batch.calls();
-        let result = self.memory.read(batch);
-        self.calls.set(self.calls.get() + batch.calls() - before);
-        result
-    }
-}
-
 /// `process_vm_readv` calls for one look at all threads, on average.
 fn reads_per_look(busy: &str, threads: &str) -> Option<f64> {
     const LOOKS: u32 = 500;
     let script = target(busy, threads)?;
     let process = process(&script);
     let images = Images::default().of_process(&process).expect("it runs");
-    let memory = Counted { memory: LiveMemory::new(process), calls: Cell::new(0) };
+    let memory = LiveMemory::new(process);
+    let memory = Counted::new(&memory);
     let mut runtime = Runtime::locate(&images, &memory).expect("it is Python");
     let all: Vec<usize> = (0..runtime.threads().len()).collect();
     let mut tables = Tables::new();
@@ -242,4 +231,86 @@ fn a_thread_sample_takes_few_system_calls() {
         println!("{busy} of 5 threads busy: {calls:.2} system calls for a thread-sample");
         assert!(calls <= most, "{busy} busy: {calls:.2} system calls");
     }
+}
+
+/// Ticks of one process with so many threads, each at one of so many places.
+const SIMULATED_THREADS: u32 = 16;
+const PLACES: usize = 64;
+
+/// A made-up process: what its threads may be seen at.
+fn places(tables: &mut Tables) -> Vec<Vec<Sample>> {
+    let process = tables.intern_process(TargetProcess { pid: Pid::new(7), start_time: 1 });
+    let mut stacks = Vec::new();
+    for place in 0..PLACES {
+        let mut parent = None;
+        for level in 0..20 {
+            // The callers are shared, the leaves are not.
+            let name = format!("f{level}_{}", if level < 15 { place % 4 } else { place });
+            let function = tables.intern_function_named(&name, "app.py", level);
+            let frame = tables.intern_frame(Frame { function, line: level });
+            parent = Some(tables.intern_stack(StackNode { parent, frame }));
+        }
+        let label = tables.intern_string(&format!("GET /{place}"));
+        let (method, route, handler, framework) = (None, None, None, Framework::None);
+        let endpoint = Endpoint { label, method, route, framework, handler };
+        stacks.push((parent, tables.intern_endpoint(endpoint)));
+    }
+    let thread = |number| {
+        let name = tables.intern_string(&format!("thread-{number}"));
+        let thread = tables.intern_thread(Thread { process, tid: Tid::new(7 + number), name });
+        let sample = |&(stack, endpoint)| Sample {
+            thread,
+            stack,
+            endpoint,
+            on: None,
+            request: None,
+            weight: Nanos::from_millis(10),
+            cpu: Nanos::from_nanos(1000),
+            runqueue: Nanos::ZERO,
+            state: State::Running,
+            evidence: Evidence::Syscall,
+            grade: Grade::Exact,
+            holds_gil: false,
+        };
+        stacks.iter().map(sample).collect()
+    };
+    (0..SIMULATED_THREADS).map(thread).collect()
+}
+
+#[test]
+fn an_hour_takes_no_more_memory_than_its_first_minutes() {
+    const TICKS: u64 = 3600 * 100;
+    let mut tables = Tables::new();
+    let places = places(&mut tables);
+    let process = tables.thread(places[0][0].thread).process;
+    let (mut profile, mut recording) = (Builder::new(), Writer::new(io::sink()));
+    let mut sink = Tee(&mut profile, &mut recording);
+    sink.begin(&Session::default()).expect("nothing fails");
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut samples = Vec::with_capacity(places.len());
+    let (mut early, mut late) = (0, 0);
+    for tick in 0..TICKS {
+        let at = Nanos::from_millis(tick * 10);
+        samples.clear();
+        samples.extend(places.iter().map(|of_thread| {
+            let mut sample = of_thread[random.usize(..PLACES)];
+            sample.state = [State::Running, State::Io, State::Lock][random.usize(..3)];
+            // A request every half second.
+            sample.request = RequestId::new(1 + tick / 50 * 16 + u64::from(random.u8(..16)));
+            sample
+        }));
+        let now = Tick { process, at, lateness: Nanos::ZERO };
+        sink.tick(&tables, &now, &samples).expect("nothing fails");
+        if tick % 100 == 0 {
+            let progress = Progress { elapsed: at, ticks: tick, ..Progress::default() };
+            sink.progress(&tables, &progress).expect("nothing fails");
+        }
+        // The recording's blocks grow and are written; what counts is their height.
+        let most = if tick < TICKS / 12 { &mut early } else { &mut late };
+        *most = allocations::bytes_now().max(*most);
+    }
+    sink.end(&tables, &Progress::default()).expect("nothing fails");
+    println!("at the most {early} bytes in the first five minutes, {late} later");
+    assert!(early > 100_000, "{early}");
+    assert!(late <= early + (16 << 10), "{late} bytes after {early}");
 }

@@ -211,8 +211,11 @@ impl Target {
             let mut candidates = [first, second].into_iter().chain(running);
             candidates.find(|track| track.address == holder)
         });
-        common.calls += 1;
-        if let Some(cpu) = holder.unwrap_or(first).last_cpu() {
+        let address = holder.unwrap_or(first).address;
+        let Some(track) = self.tracks.iter_mut().find(|track| track.address == address) else {
+            return;
+        };
+        if let Some(cpu) = track.cpu(affinity.here(), &mut common.calls) {
             affinity.move_to(cpu);
         }
     }
@@ -313,6 +316,7 @@ impl Target {
             grade,
             holds_gil,
         };
+        track.was_torn = !stack_holds;
         let stands = track.seen.stood_still && stack_holds && settled && state != State::Unknown;
         track.standing = stands.then_some(Sample { evidence: Evidence::Unchanged, ..sample });
         Some(sample)

@@ -7,7 +7,9 @@
 // Every test binary compiles this module and uses its own part of it.
 #![allow(dead_code, unused_imports)]
 
+mod counted;
 mod farrier;
+pub(crate) mod fuzz;
 mod interpreters;
 mod objects;
 mod observe;
@@ -19,13 +21,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub(crate) use counted::Counted;
 pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_path, run};
 pub(crate) use interpreters::{
     Interpreter, debug_builds, interpreter, interpreters, newest, required, skip,
 };
 pub(crate) use objects::strings_behind;
 pub(crate) use observe::{
-    NamedFrame, Observed, Seen, chance, distance, observe, start_on, two_cpus,
+    From, NamedFrame, Observed, Seen, chance, differences, distance, observe, start_on, two_cpus,
 };
 pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};

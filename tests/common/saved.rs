@@ -26,11 +26,13 @@ pub(crate) struct Saved {
 impl Saved {
     /// Of every version that farrier supports.
     pub(crate) fn all() -> Vec<Self> {
-        VERSIONS.into_iter().map(Self::load).collect()
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/memory");
+        VERSIONS.into_iter().map(|version| Self::load(&folder, version)).collect()
     }
 
-    fn load(version: &'static str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/memory").join(version);
+    /// Of one version, in this folder.
+    pub(crate) fn load(folder: &Path, version: &'static str) -> Self {
+        let path = folder.join(version);
         let read = |ending: &str| {
             let path = format!("{}.{ending}", path.display());
             std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -123,6 +123,13 @@ impl Script {
         self.lines.wait_for("an answer", |line| Some(line.to_owned()))
     }
 
+    /// Writes a line to its standard input, and waits until it answers with this one.
+    pub(crate) fn tell(&mut self, line: &str, answer: &str) {
+        let stdin = self.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("it reads");
+        self.lines.wait_for(answer, |line| (line == answer).then_some(()));
+    }
+
     /// Ends it at once, as the kernel would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it was running");

@@ -9,12 +9,11 @@ mod common;
 mod mutate;
 mod worst;
 
-use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use common::{Saved, strings_behind};
+use common::{Counted, Saved, strings_behind};
 use farrier::model::Tables;
-use farrier::process::{Batch, ReadMemory, Result, SnapshotMemory};
+use farrier::process::SnapshotMemory;
 use farrier::python::Runtime;
 use farrier::units::RemoteAddress;
 use mutate::Mutant;
@@ -22,45 +21,11 @@ use mutate::Mutant;
 /// Mutants of each version.
 const CASES: u64 = 2000;
 
-/// The most that one look, or finding the interpreter, may cost.
-const MOST_CALLS: u64 = 20_000;
-const MOST_BYTES: u64 = 96 << 20;
-
 /// The most frames of one stack.
 const MOST_FRAMES: usize = 16_384;
 
 /// The most that may be allocated at one time by all that one mutant causes.
 const MOST_MEMORY: usize = 256 << 20;
-
-/// Memory that counts what is read of it, whoever reads.
-struct Counted<'a> {
-    memory: &'a SnapshotMemory,
-    calls: Cell<u64>,
-    bytes: Cell<u64>,
-}
-
-impl<'a> Counted<'a> {
-    fn new(memory: &'a SnapshotMemory) -> Self {
-        Self { memory, calls: Cell::new(0), bytes: Cell::new(0) }
-    }
-
-    /// What was read since this was last asked must be within bounds.
-    fn check(&self, what: &str) {
-        let (calls, bytes) = (self.calls.take(), self.bytes.take());
-        assert!(calls <= MOST_CALLS, "{what}: {calls} calls");
-        assert!(bytes <= MOST_BYTES, "{what}: {bytes} bytes");
-    }
-}
-
-impl ReadMemory for Counted<'_> {
-    fn read(&self, batch: &mut Batch) -> Result<()> {
-        let (calls, bytes) = (batch.calls(), batch.bytes_read());
-        let result = self.memory.read(batch);
-        self.calls.set(self.calls.get() + batch.calls() - calls);
-        self.bytes.set(self.bytes.get() + batch.bytes_read() - bytes);
-        result
-    }
-}
 
 /// Looks at everything, again and again, each step within bounds. A digest of all that was
 /// seen.

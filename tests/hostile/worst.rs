@@ -6,7 +6,7 @@ use farrier::process::SnapshotMemory;
 use farrier::python::Runtime;
 use farrier::units::RemoteAddress;
 
-use crate::common::Saved;
+use crate::common::{Counted, Saved};
 use crate::{MOST_MEMORY, allocations, look_around};
 
 /// Where nothing was.
@@ -177,7 +177,7 @@ fn a_ring_of_threads_and_one_of_interpreters() {
                 (trap.thread + 8, trap.thread)
             };
             trap.set(place, target);
-            let counted = crate::Counted::new(&trap.saved.memory);
+            let counted = Counted::new(&trap.saved.memory);
             assert!(Runtime::locate(&trap.saved.images, &counted).is_err(), "{version}");
             counted.check("locating");
         }

@@ -207,3 +207,24 @@ const fn column(v: usize) -> Layout {
         ][v],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `scripts/offsets.py` makes of each version's own headers, on x86_64.
+    const FROM_HEADERS: [&str; 5] = [
+        include_str!("../../../fixtures/layouts/3.8.txt"),
+        include_str!("../../../fixtures/layouts/3.9.txt"),
+        include_str!("../../../fixtures/layouts/3.10.txt"),
+        include_str!("../../../fixtures/layouts/3.11.txt"),
+        include_str!("../../../fixtures/layouts/3.12.txt"),
+    ];
+
+    #[test]
+    fn every_row_is_what_the_headers_say() {
+        for (layout, from_headers) in COLUMNS.iter().zip(FROM_HEADERS) {
+            assert_eq!(format!("{layout:#?}\n"), from_headers);
+        }
+    }
+}

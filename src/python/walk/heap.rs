@@ -35,6 +35,8 @@ pub(super) struct Heap {
     verified: usize,
     unverified: bool,
     steps: usize,
+    /// What the first reading gave, if the second is torn.
+    earlier: Vec<Found>,
 }
 
 impl Heap {
@@ -48,6 +50,7 @@ impl Heap {
             verified: 0,
             unverified: false,
             steps: 0,
+            earlier: Vec::new(),
         }
     }
 
@@ -84,14 +87,14 @@ impl Heap {
         let outcome = match self.chain(current, Pass::After, may_ask, not_code, context, found) {
             Outcome::Torn => {
                 // The running frame may have returned by then, and not yet before.
-                let mut earlier = Vec::new();
-                match self.chain(current, Pass::Before, false, not_code, context, &mut earlier) {
-                    Outcome::Complete => {
-                        *found = earlier;
-                        Outcome::Complete
-                    }
-                    _ => Outcome::Torn,
+                let mut earlier = std::mem::take(&mut self.earlier);
+                let outcome =
+                    self.chain(current, Pass::Before, false, not_code, context, &mut earlier);
+                if outcome == Outcome::Complete {
+                    std::mem::swap(found, &mut earlier);
                 }
+                self.earlier = earlier;
+                if outcome == Outcome::Complete { outcome } else { Outcome::Torn }
             }
             outcome => outcome,
         };
