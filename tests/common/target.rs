@@ -93,11 +93,13 @@ impl Script {
             .spawn()
             .expect("the interpreter starts");
         let stdin = child.stdin.take();
-        let mut lines = Lines::follow(child.stdout.take().expect("it is piped"));
-        let ready = lines.wait_for("READY", |line| {
+        let lines = Lines::follow(child.stdout.take().expect("it is piped"));
+        // From here on it is ended even if it never gets ready.
+        let mut script = Self { child, stdin, lines, ready: String::new() };
+        script.ready = script.lines.wait_for("READY", |line| {
             line.strip_prefix("READY").map(|rest| rest.trim().to_owned())
         });
-        Self { child, stdin, lines, ready }
+        script
     }
 
     /// Its PID.

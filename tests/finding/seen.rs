@@ -22,8 +22,6 @@ pub(crate) struct Thread {
     pub(crate) states: BTreeMap<&'static str, f64>,
     /// Seconds by leaf function.
     pub(crate) leaves: BTreeMap<String, f64>,
-    /// Seconds in which it held the GIL that it needs.
-    pub(crate) held: f64,
     /// What it waited for.
     pub(crate) on: BTreeSet<String>,
 }
@@ -43,11 +41,6 @@ impl Thread {
         share(self.states.iter().map(|(state, seconds)| (wanted.contains(state), *seconds)))
     }
 
-    /// The part of its time in which it held the GIL that it needs.
-    pub(crate) fn held_share(&self) -> f64 {
-        self.held / self.states.values().sum::<f64>().max(1e-9)
-    }
-
     /// The part of its time in which this was the innermost function.
     pub(crate) fn leaf_share(&self, wanted: &str) -> f64 {
         share(self.leaves.iter().map(|(leaf, seconds)| (leaf == wanted, *seconds)))
@@ -59,6 +52,8 @@ impl Thread {
 pub(crate) struct Seen {
     pub(crate) threads: BTreeMap<u32, Thread>,
     pub(crate) python: String,
+    /// How many threads held a GIL at one instant, at the most.
+    pub(crate) most_holders: usize,
     pub(crate) samples: u64,
 }
 
@@ -99,13 +94,14 @@ impl Sink for Seen {
         Ok(())
     }
     fn tick(&mut self, tables: &Tables, _: &Tick, samples: &[Sample]) -> io::Result<()> {
+        let holders = samples.iter().filter(|sample| sample.holds_gil).count();
+        self.most_holders = self.most_holders.max(holders);
         for sample in samples {
             let thread = tables.thread(sample.thread);
             let seen = self.threads.entry(thread.tid.get()).or_default();
             seen.names.insert(tables.string(thread.name).to_owned());
             let seconds = sample.weight.as_secs_f64();
             *seen.states.entry(sample.state.name()).or_default() += seconds;
-            seen.held += if sample.holds_gil { seconds } else { 0.0 };
             let leaf = sample.stack.and_then(|stack| tables.frames_from_leaf(stack).next());
             let leaf = leaf.map(|frame| tables.function(tables.frame(frame).function).name);
             let leaf = leaf.map_or("", |name| tables.string(name)).to_owned();
