@@ -50,8 +50,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         follow_children: true,
         rate_hz: 100.0,
         max_cpu: None,
-        same_cpu: true,
-        max_depth: 16_384,
         duration: Some(Duration::from_secs(2)),
         command: Vec::new(),
         just_started: false,
