@@ -32,8 +32,8 @@ pub struct ThreadRequest {
     name: Option<String>,
     /// Whether it was ever seen in the server's own functions.
     of_server: bool,
-    /// The label for when it serves nothing, once it is known.
-    background: Option<EndpointId>,
+    /// The label for when it serves nothing, and the name that it was made of.
+    background: Option<(String, EndpointId)>,
 }
 
 impl Attribution {
@@ -142,12 +142,12 @@ impl ThreadRequest {
         if self.of_server {
             return label(tables, "(server)");
         }
-        match (self.background, &self.name) {
-            (Some(known), Some(_)) => known,
+        let name = self.name.as_deref().unwrap_or(name);
+        match &self.background {
+            Some((known, endpoint)) if known == name => *endpoint,
             _ => {
-                let name = self.name.as_deref().unwrap_or(name);
                 let endpoint = shared.background(name, tables);
-                self.background = Some(endpoint);
+                self.background = Some((name.to_owned(), endpoint));
                 endpoint
             }
         }
