@@ -328,7 +328,15 @@ def unstated_row(minor, free_threaded):
         unicode_state_shift=Less(Bits("kind"), "2"),
     )
     frames = "FRAME_OWNED_BY_CSTACK" if minor == 13 else "FRAME_OWNED_BY_INTERPRETER"
-    concluded = [
+    lock = "struct _gil_runtime_state"
+    fields = ["interval", "last_holder", "locked", "switch_number"]
+    first = 8 if free_threaded else 0
+    concluded = [(f"GIL {field}", at(lock, field), first + 8 * n) for n, field in enumerate(fields)]
+    # Two mutexes besides; they are what differs between architectures.
+    concluded.append(("GIL size", Less(size(lock), "2 * sizeof(pthread_mutex_t)"), first + 128))
+    if free_threaded:
+        concluded.append(("GIL enabled", at(lock, "enabled"), 0))
+    concluded += [
         ("datastack_top", Less(at(thread, "datastack_top"), at(thread, "datastack_chunk")), 8),
         ("co_framesize", Less(at(code, "co_framesize"), at(code, "co_firstlineno")), 8),
         ("tp_basicsize", Less(at(types, "tp_basicsize"), at(types, "tp_name")), 8),

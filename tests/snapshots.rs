@@ -156,7 +156,7 @@ fn objects_behind_locals_are_read_in_every_layout() {
 fn with_header(version: &str, change: impl FnOnce(&mut [u8])) -> Saved {
     const SIZE: usize = 1024;
     let mut saved = Saved::all().into_iter().find(|saved| saved.version == version).expect("saved");
-    let start = saved.images[0].section(".PyRuntime").expect("it has the section");
+    let start = saved.images[0].symbol("_PyRuntime").expect("it is exported");
     let at = |index: usize| RemoteAddress::new(start.get() + index as u64);
     let mut header: Vec<u8> =
         (0..SIZE).map(|index| *saved.memory.byte_mut(at(index)).expect("it was read")).collect();
