@@ -102,6 +102,7 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
         rate_hz: RATE,
         max_cpu: None,
         same_cpu: true,
+        max_depth: 16_384,
         duration: Some(LENGTH),
         command: Vec::new(),
         just_started: false,

@@ -196,8 +196,10 @@ impl Codes {
             first_line,
             line_table,
             fingerprint,
-            checked: tick,
-            stamp: self.stamp,
+            // It may have been another's when the frame was read: it counts once it is found
+            // unchanged after that.
+            checked: 0,
+            stamp: None,
             loaded: tick,
         });
         self.by_address.insert(address, id);

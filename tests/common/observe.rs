@@ -256,7 +256,7 @@ fn on_cpu(path: &str) -> u64 {
 
 /// Where the sampler is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum Where {
     /// Kept on a CPU that is not the target's: the target runs while it is read.
     Another(u32),
     /// Kept on the target's CPU: the target cannot run meanwhile. This is the truth.
@@ -266,12 +266,12 @@ pub(crate) enum From {
 }
 
 /// Samples a script for so long.
-pub(crate) fn observe(target: &Script, from: From, duration: Duration) -> Observed {
+pub(crate) fn observe(target: &Script, from: Where, duration: Duration) -> Observed {
     let pid = target.pid();
     let watch = move || {
         let me = std::fs::read_link("/proc/thread-self").expect("procfs is mounted");
         let me = me.file_name().and_then(|name| name.to_str()).expect("a number").to_owned();
-        if let From::Another(cpu) | From::Same(cpu) = from {
+        if let Where::Another(cpu) | Where::Same(cpu) = from {
             let mut taskset = Command::new("taskset");
             taskset.args(["-cp", &cpu.to_string(), &me]).stdout(Stdio::null());
             assert!(taskset.status().expect("taskset is there").success(), "CPU {cpu} is not ours");
@@ -285,7 +285,8 @@ pub(crate) fn observe(target: &Script, from: From, duration: Duration) -> Observ
             duration: Some(duration),
             command: Vec::new(),
             just_started: false,
-            same_cpu: from == From::Anywhere,
+            same_cpu: from == Where::Anywhere,
+            max_depth: 16_384,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();
@@ -294,7 +295,7 @@ pub(crate) fn observe(target: &Script, from: From, duration: Duration) -> Observ
         let before = (on_cpu(&theirs), on_cpu(mine));
         session.run(&mut &mut observed, || false).expect("the sink never fails");
         let (took, after) = (began.elapsed(), (on_cpu(&theirs), on_cpu(mine)));
-        let own = if matches!(from, From::Another(_)) { 0 } else { after.1 - before.1 };
+        let own = if matches!(from, Where::Another(_)) { 0 } else { after.1 - before.1 };
         observed.cpu_share = (after.0 - before.0 + own) as f64 / took.as_nanos() as f64;
         observed.tables = session.into_tables();
         observed

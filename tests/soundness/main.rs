@@ -17,7 +17,7 @@ use farrier::model::Grade;
 use serde_json::Value;
 
 use common::{
-    From, Interpreter, NamedFrame, Observed, alone, chance, differences, distance, interpreters,
+    Interpreter, NamedFrame, Observed, Where, alone, chance, differences, distance, interpreters,
     observe, say, skip, start_on, two_cpus,
 };
 use rules::{Rule, Strictness, Truth};
@@ -108,13 +108,13 @@ fn chosen_cases() -> impl Iterator<Item = &'static Case> {
 }
 
 /// A run in a line.
-fn describe(interpreter: &Interpreter, case: &Case, from: From, run: &Observed) -> String {
+fn describe(interpreter: &Interpreter, case: &Case, place: Where, run: &Observed) -> String {
     let [exact, functions, partial, lost] = Grade::ALL.map(|grade| run.share(&[grade]) * 100.0);
     let (version, name) = (interpreter.version, case.name);
-    let from = match from {
-        From::Another(_) => "another CPU",
-        From::Same(_) => "the same CPU",
-        From::Anywhere => "anywhere",
+    let from = match place {
+        Where::Another(_) => "another CPU",
+        Where::Same(_) => "the same CPU",
+        Where::Anywhere => "anywhere",
     };
     let (samples, rate, cpu) = (run.samples(), run.rate(), run.cpu_share);
     format!(
@@ -137,17 +137,17 @@ fn nothing_impossible(version: &str) {
         let Some(rule) = case.rule else { continue };
         let script = start_on(cpu, &interpreter, case.script, case.arguments);
         let truth = Truth::new(script.truth());
-        for from in [From::Another(other), From::Anywhere] {
-            let run = observe(&script, from, seconds(1.5));
-            say(&describe(&interpreter, case, from, &run));
+        for place in [Where::Another(other), Where::Anywhere] {
+            let run = observe(&script, place, seconds(1.5));
+            say(&describe(&interpreter, case, place, &run));
             let impossible = judge(&run, rule, &truth);
             if impossible.counts != [0; 4] {
                 say(&format!("      impossible: {:?} by grade", impossible.counts));
                 impossible.say();
-                wrong.push(format!("{} {from:?}: {:?} by grade", case.name, impossible.counts));
+                wrong.push(format!("{} {place:?}: {:?} by grade", case.name, impossible.counts));
             }
             if run.rate() < case.least {
-                wrong.push(format!("{} {from:?}: {:.0} samples a second", case.name, run.rate()));
+                wrong.push(format!("{} {place:?}: {:.0} samples a second", case.name, run.rate()));
             }
         }
     }
@@ -183,14 +183,15 @@ fn report() {
         for case in chosen_cases() {
             let script = start_on(cpu, &interpreter, case.script, case.arguments);
             let truth = Truth::new(case.rule.map_or(Value::Null, |_| script.truth()));
-            let froms = [From::Another(other), From::Anywhere, From::Same(cpu), From::Same(cpu)];
-            let runs = froms.map(|from| observe(&script, from, seconds(4.0)));
+            let places =
+                [Where::Another(other), Where::Anywhere, Where::Same(cpu), Where::Same(cpu)];
+            let runs = places.map(|place| observe(&script, place, seconds(4.0)));
             let times = runs.each_ref().map(|run| match case.rule {
                 Some(_) => run.self_time(|leaf| depth(leaf).to_owned()),
                 None => run.self_time(|leaf| format!("{} {}", leaf.file, leaf.function)),
             });
-            for ((run, from), time) in runs.iter().zip(froms).zip(&times).take(3) {
-                say(&describe(&interpreter, case, from, run));
+            for ((run, place), time) in runs.iter().zip(places).zip(&times).take(3) {
+                say(&describe(&interpreter, case, place, run));
                 if let Some(rule) = case.rule {
                     let impossible = judge(run, rule, &truth);
                     let [exact, functions, partial, _] = impossible.counts;

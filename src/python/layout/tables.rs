@@ -124,9 +124,9 @@ const fn column(v: usize) -> Layout {
                 Instruction::Pointer { offset: 56 },
             ][v],
             liveness: [
-                Liveness::Executing { offset: 116, values: [1, 1] },
-                Liveness::Executing { offset: 116, values: [1, 1] },
-                Liveness::Executing { offset: 108, values: [0, 2] },
+                Liveness::Executing { offset: 116, values: [1, 1], generator: 96 },
+                Liveness::Executing { offset: 116, values: [1, 1], generator: 96 },
+                Liveness::Executing { offset: 108, values: [0, 2], generator: 88 },
                 Liveness::Tiling {
                     owner: 69,
                     shim_from: u8::MAX,

@@ -251,8 +251,13 @@ fn with_locals(layout: &FrameLayout) -> usize {
 }
 
 fn is_alive(bytes: &[u8], layout: &FrameLayout) -> bool {
-    let Liveness::Executing { offset, values } = layout.liveness else { return false };
+    let Liveness::Executing { offset, values, generator } = layout.liveness else {
+        return false;
+    };
     let view = View(bytes);
-    view.i64(0).is_some_and(|count| count > 0)
+    // A generator's frame has no caller once it has yielded, and is never a root.
+    let owner = if view.u64(layout.previous) == Some(0) { view.u64(generator) } else { Some(0) };
+    owner == Some(0)
+        && view.i64(0).is_some_and(|count| count > 0)
         && view.i8(offset).is_some_and(|state| values.contains(&state))
 }
