@@ -47,6 +47,7 @@ fn record(images: &[Image], memory: &dyn ReadMemory) -> Result<SnapshotMemory, E
     let mut runtime = Runtime::locate(images, &recording)?;
     runtime.refresh(&recording)?;
     let all: Vec<usize> = (0..runtime.threads().len()).collect();
+    runtime.thread_names(&recording, &all);
     for _ in 0..2 {
         runtime.look(&recording, &mut tables, &all)?;
         for &index in &all {

@@ -110,8 +110,24 @@ fn a_second_look_is_one_call() {
         runtime.look(&saved.memory, &mut tables, &all).expect("it is readable");
         assert_eq!(runtime.costs().0 - before, 1, "{}", saved.version);
         assert_eq!(frames(&runtime), first, "{}", saved.version);
+        let (before, _) = runtime.costs();
         runtime.refresh(&saved.memory).expect("the lists are as before");
         assert_eq!(runtime.threads().len(), all.len());
+        // Whether it is there at all, and then all lists together.
+        assert_eq!(runtime.costs().0 - before, 2, "{}", saved.version);
+    }
+}
+
+#[test]
+fn threads_have_the_names_that_threading_gave_them() {
+    for saved in Saved::all() {
+        let mut seen = Seen::of(&saved);
+        let names = seen.runtime.thread_names(&saved.memory, &seen.all);
+        assert_eq!(names.len(), seen.all.len(), "{}: {names:?}", saved.version);
+        for (index, name) in names {
+            assert_eq!(name, seen.name(&saved, index).0, "{}", saved.version);
+        }
+        assert_eq!(seen.runtime.thread_names(&saved.memory, &[99]), []);
     }
 }
 

@@ -210,3 +210,77 @@ fn an_interpreter_in_a_library_of_any_name() {
         drop(script);
     }
 }
+
+#[test]
+fn an_interpreter_that_is_mapped_a_second_time() {
+    let _alone = alone();
+    // As trampolines of foreign functions do, and whoever reads its own program: below and
+    // above the first place, with and without the right to execute.
+    let program = "import ctypes, mmap, sys, runpy\n\
+        own = [line.split()[-1] for line in open('/proc/self/maps')\n\
+            if 'libpython' in line or '/python3' in line.split()[-1]]\n\
+        files = [open(path, 'rb') for path in set(own)]\n\
+        kept = [mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=prot)\n\
+            for file in files for prot in (mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_EXEC)]\n\
+        callback = ctypes.CFUNCTYPE(None)(print)\n\
+        assert kept\n\
+        runpy.run_path(sys.argv[1], run_name='__main__')";
+    for interpreter in interpreters() {
+        let mut command = Command::new(&interpreter.python);
+        command.args(["-c", program]).arg(application("standing.py"));
+        assert_standing(&Script::spawn(command));
+    }
+}
+
+#[test]
+fn a_deleted_library_for_who_is_not_root() {
+    let _alone = alone();
+    if !nix::unistd::geteuid().is_root() || !has_program("setpriv") {
+        return skip("only root can become another user");
+    }
+    if !has_program("gcc") || !Path::new(WHOLE).exists() {
+        return skip(&format!("{WHOLE} not found"));
+    }
+    let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::set_permissions(folder.path(), everyone).expect("our own folder");
+    let library = "libpython3.11.so.1.0";
+    let original = Path::new("/usr/lib/x86_64-linux-gnu").join(library);
+    if !original.exists() || !Path::new("/usr/include/python3.11/Python.h").exists() {
+        return skip("Debian's libpython3.11-dev not found");
+    }
+    for (from, name) in [
+        (&*original, library),
+        (Path::new(crate::common::farrier_path()), "farrier"),
+        (&application("standing.py"), "standing.py"),
+    ] {
+        std::fs::copy(from, folder.path().join(name)).expect("a temporary folder");
+    }
+    let (own, copy) = (folder.path().join("myapp"), folder.path().join(library));
+    let installed = Installed {
+        prefix: "/usr".into(),
+        executable: WHOLE.into(),
+        library: Some(original),
+        static_library: None,
+        headers: "/usr/include/python3.11".into(),
+        libraries: Vec::new(),
+    };
+    let mut runpath = std::ffi::OsString::from("-Wl,-rpath,");
+    runpath.push(folder.path());
+    embedder(&installed, &own, &[copy.as_os_str(), &runpath]);
+    let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    let mut command = Command::new("setpriv");
+    command.args(as_nobody).arg(&own).arg(folder.path().join("standing.py"));
+    let script = Script::spawn(command);
+    std::fs::remove_file(&copy).expect("it was there");
+
+    let mut farrier = Command::new("setpriv");
+    let pid = script.pid().to_string();
+    farrier.args(as_nobody).arg(folder.path().join("farrier"));
+    farrier.args(["record", "-d", "0.5", "-f", "json", "-o", "-", "-p", &pid]);
+    let outcome = crate::common::Outcome::of(farrier).success();
+    let summary: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(summary["processes"][0]["threads"], 4, "{summary:#}");
+    let functions = summary["functions"].as_array().expect("a list");
+    assert!(functions.iter().any(|entry| entry["function"] == "spin"), "{summary:#}");
+}
