@@ -10,7 +10,11 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "system packages"
 # A program that the tests start, and the Debian package that has it.
-programs=(strace:strace chromium:chromium setpriv:util-linux)
+# apache2 comes with its module, and alone: the package apache2 would start a server.
+programs=(
+    strace:strace chromium:chromium setpriv:util-linux unshare:util-linux ip:iproute2
+    gcc:gcc strip:binutils uwsgi_python3:uwsgi-plugin-python3 apache2:libapache2-mod-wsgi-py3
+)
 packages=()
 for entry in "${programs[@]}"; do
     command -v "${entry%%:*}" >/dev/null || packages+=("${entry##*:}")

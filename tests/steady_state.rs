@@ -101,6 +101,8 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
         follow_children: true,
         rate_hz: RATE,
         max_cpu: None,
+        same_cpu: true,
+        max_depth: 16_384,
         duration: Some(LENGTH),
         command: Vec::new(),
         just_started: false,

@@ -125,6 +125,7 @@ fn sampling(profile: &Profile) -> Sampling {
         rate_reached_hz: (duration > 0.0).then(|| progress.ticks as f64 / duration),
         cpu_budget: profile.session().cpu_budget,
         slowed_s: progress.slowed.as_secs_f64(),
+        cut_stacks: progress.cut_stacks,
     }
 }
 

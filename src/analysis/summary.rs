@@ -124,6 +124,8 @@ pub struct Sampling {
     pub cpu_budget: Option<f64>,
     /// Seconds on the clock for which ticks came less often than asked for, to keep to that.
     pub slowed_s: f64,
+    /// Samples whose stacks were deeper than was kept, so that their middle is left out.
+    pub cut_stacks: u64,
 }
 
 /// An endpoint.

@@ -52,6 +52,9 @@ pub struct RecordArgs {
     /// `none` for no limit
     #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = cpu_budget)]
     max_cpu: CpuBudget,
+    /// Keep so many frames of one stack at the most, and leave out the middle of a deeper one
+    #[arg(long, value_name = "FRAMES", default_value_t = 16_384, value_parser = depth)]
+    max_depth: u32,
     /// Profile the given processes alone, not their workers
     #[arg(long)]
     no_children: bool,
@@ -199,6 +202,7 @@ impl RecordArgs {
             rate_hz: self.rate,
             same_cpu: self.same_cpu == YesNo::Yes,
             max_cpu: self.max_cpu.0,
+            max_depth: self.max_depth as usize,
             outputs,
             view: self.view.to_view(Selection::default()),
             quiet: self.quiet,
@@ -267,6 +271,15 @@ fn pid(text: &str) -> Result<Pid, String> {
 fn state(text: &str) -> Result<State, String> {
     State::named(text)
         .ok_or_else(|| format!("the states are {}", State::ALL.map(State::name).join(", ")))
+}
+
+/// How many frames of a stack are kept: at the least the root, what is left out, and the leaf.
+fn depth(text: &str) -> Result<u32, String> {
+    const MOST: u32 = 16_384;
+    match text.trim().parse() {
+        Ok(depth @ 2..=MOST) => Ok(depth),
+        _ => Err(format!("a depth is a number of frames from 2 to {MOST}")),
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {

@@ -120,6 +120,7 @@ impl Live {
                 follow_children: options.children,
                 rate_hz: options.rate_hz,
                 max_cpu: options.max_cpu,
+                max_depth: options.max_depth,
                 duration: options.duration,
                 command: std::env::args_os()
                     .map(|word| word.to_string_lossy().into_owned())

@@ -48,6 +48,8 @@ pub struct Record {
     pub same_cpu: bool,
     /// The share of one CPU that farrier itself may use, if there is a limit.
     pub max_cpu: Option<f64>,
+    /// How many frames of one stack are kept at the most.
+    pub max_depth: usize,
     /// What to write.
     pub outputs: Vec<Planned>,
     /// How stacks are shown in it.

@@ -85,6 +85,8 @@ pub struct Progress {
     pub sampler_cpu: Nanos,
     /// For how long ticks came less often than asked for, to keep to the CPU budget.
     pub slowed: Nanos,
+    /// Samples whose stacks were deeper than was kept, so that their middle is left out.
+    pub cut_stacks: u64,
     /// System calls made at ticks: on threads' files and on memory.
     pub system_calls: u64,
     /// Bytes of targets' memory read.

@@ -41,6 +41,11 @@ impl Affinity {
         moved
     }
 
+    /// The CPU that the calling thread was moved to, if it was.
+    pub const fn here(&self) -> Option<usize> {
+        self.here
+    }
+
     /// Lets the calling thread run wherever it might at first.
     pub fn release(&mut self) {
         if self.here.take().is_some() {

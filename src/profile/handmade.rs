@@ -115,6 +115,7 @@ impl Shop {
             missed_ticks: 3,
             sampler_cpu: Nanos::from_millis(130),
             slowed: Nanos::from_millis(0),
+            cut_stacks: 0,
             system_calls: 40_000,
             bytes_read: 9_000_000,
         };

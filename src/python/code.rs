@@ -46,6 +46,8 @@ pub(crate) struct Code {
     fingerprint: Box<[u8]>,
     /// The tick in which its fingerprint was last found unchanged.
     checked: u64,
+    /// The target's count of freed code objects at that time, where it keeps one.
+    stamp: Option<u64>,
     /// The tick in which it was read.
     loaded: u64,
 }
@@ -69,6 +71,7 @@ pub(crate) struct Codes {
     code_type: Option<RemoteAddress>,
     string_type: Option<RemoteAddress>,
     generation: u64,
+    stamp: Option<u64>,
 }
 
 /// The run of bytes of a code object that is its fingerprint: offset and length.
@@ -107,9 +110,17 @@ impl Codes {
         self.codes.get(id.index())
     }
 
+    /// The target's count of the code objects that it has freed, as this tick read it;
+    /// `None` where there is none. While it stands still, all entries hold.
+    pub(crate) const fn set_stamp(&mut self, stamp: Option<u64>) {
+        self.stamp = stamp;
+    }
+
     /// Whether the entry was found unchanged in this tick.
     pub(crate) fn is_checked(&self, id: CodeId, tick: u64) -> bool {
-        self.get(id).is_some_and(|code| code.checked == tick)
+        self.get(id).is_some_and(|code| {
+            code.checked == tick || (self.stamp.is_some() && code.stamp == self.stamp)
+        })
     }
 
     /// Whether the entry was made in this tick.
@@ -123,6 +134,7 @@ impl Codes {
         let Some(code) = self.codes.get_mut(id.index()) else { return false };
         if fingerprint == Some(&code.fingerprint) {
             code.checked = tick;
+            code.stamp = self.stamp;
             return true;
         }
         if self.by_address.get(&code.address) == Some(&id) {
@@ -184,7 +196,10 @@ impl Codes {
             first_line,
             line_table,
             fingerprint,
-            checked: tick,
+            // It may have been another's when the frame was read: it counts once it is found
+            // unchanged after that.
+            checked: 0,
+            stamp: None,
             loaded: tick,
         });
         self.by_address.insert(address, id);

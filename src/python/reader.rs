@@ -53,6 +53,8 @@ pub struct Runtime {
     /// Threads of this look whose walk is not done.
     pending: Vec<usize>,
     gil_reads: Vec<GilReads>,
+    /// Where each interpreter's count of freed code objects is in the batch.
+    generations: Vec<Slot>,
 }
 
 /// A Python thread of a target, and its stack at the last look.
@@ -164,6 +166,7 @@ impl Runtime {
             heads: Vec::new(),
             pending: Vec::new(),
             gil_reads: Vec::new(),
+            generations: Vec::new(),
         };
         found.adopt(lists.threads);
         found
@@ -287,6 +290,7 @@ impl Runtime {
         self.ask_first_round(wanted);
         memory.read(&mut self.batch)?;
         let threads_changed = self.lists_changed();
+        self.codes.set_stamp(self.code_stamp());
         self.check_fingerprints();
         let mut pending = std::mem::take(&mut self.pending);
         pending.clear();
@@ -329,16 +333,31 @@ impl Runtime {
             }
         }
         self.fingerprints.clear();
-        let (start, length) = fingerprint_range(layout);
-        for &id in &self.used {
-            if let Some(code) = codes.get(id) {
-                let slot = batch.ask(code.address.plus(start as u64), length);
-                self.fingerprints.push((id, slot));
+        self.generations.clear();
+        if let Some(generation) = layout.interpreter.code_object_generation {
+            // One word instead of a fingerprint for each code object. It is read after the
+            // frames: what is freed later was there when they were.
+            for interpreter in interpreters.iter() {
+                self.generations.push(batch.ask(interpreter.address.plus(generation as u64), 8));
+            }
+        } else {
+            let (start, length) = fingerprint_range(layout);
+            for &id in &self.used {
+                if let Some(code) = codes.get(id) {
+                    let slot = batch.ask(code.address.plus(start as u64), length);
+                    self.fingerprints.push((id, slot));
+                }
             }
         }
         for read in &mut self.gil_reads {
             read.ask_after(batch);
         }
+    }
+
+    /// How many code objects all interpreters together have freed, where they count.
+    fn code_stamp(&self) -> Option<u64> {
+        let counts = self.generations.iter().map(|&slot| View(self.batch.bytes(slot)?).u64(0));
+        counts.reduce(|sum, count| Some(sum?.wrapping_add(count?)))?
     }
 
     /// Whether a new thread or interpreter stands at the head of a list: they are always

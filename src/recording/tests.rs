@@ -135,6 +135,7 @@ fn random_progress(rng: &mut Rng) -> Progress {
         missed_ticks: rng.u64(..),
         sampler_cpu: Nanos::from_nanos(rng.u64(..)),
         slowed: Nanos::from_nanos(rng.u64(..)),
+        cut_stacks: rng.u64(..),
         system_calls: rng.u64(..),
         bytes_read: rng.u64(..),
     }

@@ -197,6 +197,8 @@ pub(super) struct Progress {
     pub(super) bytes_read: u64,
     #[prost(uint64, tag = "7")]
     pub(super) slowed: u64,
+    #[prost(uint64, tag = "8")]
+    pub(super) cut_stacks: u64,
 }
 
 /// Something to tell a person.
@@ -303,6 +305,7 @@ impl From<&model::Progress> for Progress {
             system_calls: progress.system_calls,
             bytes_read: progress.bytes_read,
             slowed: progress.slowed.as_nanos(),
+            cut_stacks: progress.cut_stacks,
         }
     }
 }
@@ -317,6 +320,7 @@ impl From<Progress> for model::Progress {
             system_calls: progress.system_calls,
             bytes_read: progress.bytes_read,
             slowed: Nanos::from_nanos(progress.slowed),
+            cut_stacks: progress.cut_stacks,
         }
     }
 }

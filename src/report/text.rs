@@ -219,6 +219,13 @@ impl Page<'_> {
             );
             self.labelled("", &text, Style::new());
         }
+        if sampling.cut_stacks > 0 {
+            let text = format!(
+                "{} had more frames than are kept: the middle is left out; --max-depth raises it",
+                numbers::of(sampling.cut_stacks, "stack"),
+            );
+            self.labelled("", &text, Style::new());
+        }
     }
 
     fn notes(&mut self, summary: &Summary, left_out: u64) {

@@ -54,6 +54,8 @@ pub struct Options {
     /// Whether a busy thread is read from the CPU that it runs on: what is read then is of
     /// one moment. If not, a thread that calls a lot is seen in part only.
     pub same_cpu: bool,
+    /// How many frames of one stack are kept at the most.
+    pub max_depth: usize,
 }
 
 /// A running recording.
@@ -123,6 +125,7 @@ impl Session {
         let budget = Budget::new(options.max_cpu, options.rate_hz, own_cpu());
         let fleet = Fleet::new(options.roots.clone(), options.follow_children);
         let mut common = Common::default();
+        common.max_depth = options.max_depth;
         if options.same_cpu {
             common.affinity = Affinity::of_this_thread();
         }
@@ -398,6 +401,7 @@ impl Session {
         self.progress.elapsed = self.clock.now();
         self.progress.sampler_cpu = own_cpu().saturating_sub(self.own_cpu_before);
         self.progress.slowed = self.budget.slowed();
+        self.progress.cut_stacks = self.common.cut_stacks;
         self.progress.system_calls = calls + self.common.calls;
         self.progress.bytes_read = bytes;
         sink.progress(&self.common.tables, &self.progress)

@@ -23,6 +23,10 @@ pub(super) struct Common {
     marks: KnownMarks,
     /// System calls made on threads' files so far, and to be on the right CPU.
     pub(super) calls: u64,
+    /// How many frames of one stack are kept at the most.
+    pub(super) max_depth: usize,
+    /// Samples whose stacks had more.
+    pub(super) cut_stacks: u64,
     /// Where we run, if busy threads are to be read from their own CPUs.
     pub(super) affinity: Option<Affinity>,
 }
@@ -211,8 +215,11 @@ impl Target {
             let mut candidates = [first, second].into_iter().chain(running);
             candidates.find(|track| track.address == holder)
         });
-        common.calls += 1;
-        if let Some(cpu) = holder.unwrap_or(first).last_cpu() {
+        let address = holder.unwrap_or(first).address;
+        let Some(track) = self.tracks.iter_mut().find(|track| track.address == address) else {
+            return;
+        };
+        if let Some(cpu) = track.cpu(affinity.here(), &mut common.calls) {
             affinity.move_to(cpu);
         }
     }
@@ -269,7 +276,8 @@ impl Target {
         let found = Found { seen: &track.seen, thread, stack_holds, gil };
         let verdict = judge.judge(&found, process, memory, &mut common.marks, &mut common.tables);
         let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
-        let stack = track.stacks.intern(thread, &mut common.tables);
+        common.cut_stacks += u64::from(thread.frames().len() > common.max_depth);
+        let stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
         let blocked = !matches!(verdict.state, State::Running | State::Unknown);
         if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
             // It went on after its call was read: the stack may be of a later moment.
@@ -313,6 +321,7 @@ impl Target {
             grade,
             holds_gil,
         };
+        track.was_torn = !stack_holds;
         let stands = track.seen.stood_still && stack_holds && settled && state != State::Unknown;
         track.standing = stands.then_some(Sample { evidence: Evidence::Unchanged, ..sample });
         Some(sample)

@@ -43,6 +43,10 @@ pub(super) struct Track {
     /// until after: it holds as long as the counters stand still.
     pub(super) standing: Option<Sample>,
     pub(super) seen: Seen,
+    /// Where it ran when that was last asked, and how many ticks ago that was.
+    cpu: Option<(usize, u32)>,
+    /// Whether its last stack did not hold together.
+    pub(super) was_torn: bool,
 }
 
 /// What a tick has seen of a thread so far.
@@ -92,6 +96,8 @@ impl Track {
             sampled: None,
             standing: None,
             seen: Seen::default(),
+            cpu: None,
+            was_torn: false,
         }
     }
 
@@ -108,9 +114,19 @@ impl Track {
         self.name.is_none() && self.nameless < TRIES
     }
 
-    /// The CPU that it runs on.
-    pub(super) fn last_cpu(&self) -> Option<usize> {
-        self.files.as_ref()?.last_cpu().ok()
+    /// The CPU that it runs on. If that was ours, it is believed to be so still: a thread
+    /// that has moved away shows that soon, by being torn.
+    pub(super) fn cpu(&mut self, ours: Option<usize>, calls: &mut u64) -> Option<usize> {
+        /// For how many ticks it is believed.
+        const PATIENCE: u32 = 16;
+        let believed = self.cpu.filter(|&(cpu, age)| Some(cpu) == ours && age < PATIENCE);
+        if let Some((cpu, age)) = believed.filter(|_| !self.was_torn) {
+            self.cpu = Some((cpu, age + 1));
+            return Some(cpu);
+        }
+        *calls += 1;
+        self.cpu = self.files.as_ref()?.last_cpu().ok().map(|cpu| (cpu, 0));
+        self.cpu.map(|(cpu, _)| cpu)
     }
 
     /// The first look of a tick. Adds the system calls it made to `calls`.

@@ -30,6 +30,11 @@ impl Interpreter {
     pub(crate) fn qualifies_names(&self) -> bool {
         VERSIONS.iter().position(|&version| version == self.version) >= Some(3)
     }
+
+    /// Whether it has `_Py_DebugOffsets` (from 3.13 on).
+    pub(crate) fn states_its_offsets(&self) -> bool {
+        VERSIONS.iter().position(|&version| version == self.version) >= Some(5)
+    }
 }
 
 /// Whether what is missing is a failure: in CI, or when asked for.

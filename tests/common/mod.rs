@@ -28,7 +28,7 @@ pub(crate) use interpreters::{
 };
 pub(crate) use objects::strings_behind;
 pub(crate) use observe::{
-    NamedFrame, Observed, Seen, chance, distance, observe, start_on, two_cpus,
+    NamedFrame, Observed, Seen, Where, chance, differences, distance, observe, start_on, two_cpus,
 };
 pub(crate) use saved::Saved;
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};

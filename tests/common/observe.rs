@@ -1,7 +1,7 @@
 //! A busy target on one CPU and the sampler on another or on the same one, through the
 //! library: every sample, by stack and grade.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use farrier::model::{
 };
 use farrier::process::Process;
 use farrier::sampler;
-use farrier::units::Pid;
+use farrier::units::{Nanos, Pid};
 
 use super::{Interpreter, Script, application};
 
@@ -22,12 +22,15 @@ pub(crate) const RATE: f64 = 1000.0;
 const TARGET_PRIORITY: u32 = 10;
 const SAMPLER_PRIORITY: u32 = 20;
 
+/// If a thread's clock of CPU time stands still for longer, somebody else has its CPU.
+const LONGEST_STANDSTILL: Nanos = Nanos::from_millis(9);
+
 /// What there is of one stack.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
     /// Samples.
     pub(crate) count: u64,
-    /// The time that they stand for, in seconds.
+    /// The time that they stand for, in seconds, as far as the thread had its CPU.
     pub(crate) seconds: f64,
 }
 
@@ -47,6 +50,8 @@ pub(crate) struct NamedFrame {
 pub(crate) struct Observed {
     tables: Tables,
     stacks: HashMap<(Grade, Option<StackId>), Seen>,
+    /// Samples of a thread since its clock of CPU time last moved.
+    waiting: Vec<Sample>,
     /// How the run went.
     pub(crate) progress: Progress,
     /// The part of the run that its CPU was the target's (and the sampler's, if they were
@@ -125,6 +130,20 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// Counts the time of the samples since the thread was last seen to have run.
+    fn settle(&mut self) {
+        let total: Nanos = self.waiting.iter().map(|sample| sample.weight).sum();
+        if total <= LONGEST_STANDSTILL {
+            for sample in &self.waiting {
+                let seen = self.stacks.entry((sample.grade, sample.stack)).or_default();
+                seen.seconds += sample.weight.as_secs_f64();
+            }
+        }
+        self.waiting.clear();
+    }
+}
+
 impl Sink for &mut Observed {
     fn begin(&mut self, _: &Session) -> io::Result<()> {
         Ok(())
@@ -134,9 +153,15 @@ impl Sink for &mut Observed {
     }
     fn tick(&mut self, _: &Tables, _: &Tick, samples: &[Sample]) -> io::Result<()> {
         for sample in samples {
-            let seen = self.stacks.entry((sample.grade, sample.stack)).or_default();
-            seen.count += 1;
-            seen.seconds += sample.weight.as_secs_f64();
+            self.stacks.entry((sample.grade, sample.stack)).or_default().count += 1;
+        }
+        // Of a thread that has lost its CPU the same stack is seen again and again. Its clock
+        // tells: that of one that runs moves with the kernel's timer, 4 ms at the longest.
+        if let [sample] = samples {
+            if sample.cpu > Nanos::ZERO {
+                self.settle();
+            }
+            self.waiting.push(*sample);
         }
         Ok(())
     }
@@ -152,20 +177,28 @@ impl Sink for &mut Observed {
     }
 }
 
+/// The share of each name in two histograms, what differs most first.
+pub(crate) fn differences(
+    one: &BTreeMap<String, f64>,
+    other: &BTreeMap<String, f64>,
+) -> Vec<(String, f64, f64)> {
+    let share = |times: &BTreeMap<String, f64>, name: &String| {
+        let total: f64 = times.values().sum();
+        times.get(name).map_or(0.0, |time| time / total)
+    };
+    let names: BTreeSet<&String> = one.keys().chain(other.keys()).collect();
+    let mut rows: Vec<(String, f64, f64)> = names
+        .into_iter()
+        .map(|name| (name.clone(), share(one, name), share(other, name)))
+        .collect();
+    rows.sort_by(|a, b| (b.1 - b.2).abs().total_cmp(&(a.1 - a.2).abs()));
+    rows
+}
+
 /// Total-variation distance: the part of the time that would have to be moved to make one
 /// histogram of the other, from 0 to 1.
 pub(crate) fn distance(one: &BTreeMap<String, f64>, other: &BTreeMap<String, f64>) -> f64 {
-    let total = |times: &BTreeMap<String, f64>| times.values().sum::<f64>().max(f64::MIN_POSITIVE);
-    let (one_total, other_total) = (total(one), total(other));
-    let share = |times: &BTreeMap<String, f64>, name: &String, total: f64| {
-        times.get(name).copied().unwrap_or_default() / total
-    };
-    let names: std::collections::BTreeSet<&String> = one.keys().chain(other.keys()).collect();
-    let moved: f64 = names
-        .into_iter()
-        .map(|name| (share(one, name, one_total) - share(other, name, other_total)).abs())
-        .sum();
-    moved / 2.0
+    differences(one, other).iter().map(|(_, one, other)| (one - other).abs()).sum::<f64>() / 2.0
 }
 
 /// The distance that two histograms of so many samples each have by chance alone, on
@@ -221,26 +254,39 @@ fn on_cpu(path: &str) -> u64 {
     text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
-/// Samples a script from this CPU for so long.
-pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> Observed {
+/// Where the sampler is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// Kept on a CPU that is not the target's: the target runs while it is read.
+    Another(u32),
+    /// Kept on the target's CPU: the target cannot run meanwhile. This is the truth.
+    Same(u32),
+    /// Where farrier itself wants to be.
+    Anywhere,
+}
+
+/// Samples a script for so long.
+pub(crate) fn observe(target: &Script, from: Where, duration: Duration) -> Observed {
     let pid = target.pid();
     let watch = move || {
         let me = std::fs::read_link("/proc/thread-self").expect("procfs is mounted");
         let me = me.file_name().and_then(|name| name.to_str()).expect("a number").to_owned();
-        let taskset = Command::new("taskset")
-            .args(["-cp", &sampler_cpu.to_string(), &me])
-            .stdout(Stdio::null())
-            .status();
-        assert!(taskset.expect("taskset is there").success(), "CPU {sampler_cpu} is not ours");
+        if let Where::Another(cpu) | Where::Same(cpu) = from {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["-cp", &cpu.to_string(), &me]).stdout(Stdio::null());
+            assert!(taskset.status().expect("taskset is there").success(), "CPU {cpu} is not ours");
+        }
         put_ahead(me.parse().expect("a number"), SAMPLER_PRIORITY);
         let options = sampler::Options {
             roots: vec![Process::open(Pid::new(pid)).expect("the target lives")],
             follow_children: false,
             rate_hz: RATE,
+            max_cpu: None,
             duration: Some(duration),
             command: Vec::new(),
             just_started: false,
-            same_cpu: false,
+            same_cpu: from == Where::Anywhere,
+            max_depth: 16_384,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
         let mut observed = Observed::default();
@@ -249,14 +295,8 @@ pub(crate) fn observe(target: &Script, sampler_cpu: u32, duration: Duration) -> 
         let before = (on_cpu(&theirs), on_cpu(mine));
         session.run(&mut &mut observed, || false).expect("the sink never fails");
         let (took, after) = (began.elapsed(), (on_cpu(&theirs), on_cpu(mine)));
-        let same = std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
-            status.lines().any(|line| {
-                line.strip_prefix("Cpus_allowed_list:")
-                    .is_some_and(|list| list.trim() == sampler_cpu.to_string())
-            })
-        });
-        let used = (after.0 - before.0) + if same { after.1 - before.1 } else { 0 };
-        observed.cpu_share = used as f64 / took.as_nanos() as f64;
+        let own = if matches!(from, Where::Another(_)) { 0 } else { after.1 - before.1 };
+        observed.cpu_share = (after.0 - before.0 + own) as f64 / took.as_nanos() as f64;
         observed.tables = session.into_tables();
         observed
     };

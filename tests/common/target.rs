@@ -93,11 +93,13 @@ impl Script {
             .spawn()
             .expect("the interpreter starts");
         let stdin = child.stdin.take();
-        let mut lines = Lines::follow(child.stdout.take().expect("it is piped"));
-        let ready = lines.wait_for("READY", |line| {
+        let lines = Lines::follow(child.stdout.take().expect("it is piped"));
+        // From here on it is ended even if it never gets ready.
+        let mut script = Self { child, stdin, lines, ready: String::new() };
+        script.ready = script.lines.wait_for("READY", |line| {
             line.strip_prefix("READY").map(|rest| rest.trim().to_owned())
         });
-        Self { child, stdin, lines, ready }
+        script
     }
 
     /// Its PID.
@@ -121,6 +123,13 @@ impl Script {
         let stdin = self.stdin.as_mut().expect("it runs");
         writeln!(stdin, "{line}").expect("it reads");
         self.lines.wait_for("an answer", |line| Some(line.to_owned()))
+    }
+
+    /// Writes a line to its standard input, and waits until it answers with this one.
+    pub(crate) fn tell(&mut self, line: &str, answer: &str) {
+        let stdin = self.stdin.as_mut().expect("it is piped");
+        writeln!(stdin, "{line}").expect("it reads");
+        self.lines.wait_for(answer, |line| (line == answer).then_some(()));
     }
 
     /// Ends it at once, as the kernel would.

@@ -4,5 +4,8 @@
 mod builds;
 #[path = "../common/mod.rs"]
 mod common;
+mod embedded;
+mod names;
 mod namespaces;
 mod seen;
+mod subinterpreters;

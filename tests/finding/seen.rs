@@ -52,6 +52,8 @@ impl Thread {
 pub(crate) struct Seen {
     pub(crate) threads: BTreeMap<u32, Thread>,
     pub(crate) python: String,
+    /// How many threads held a GIL at one instant, at the most.
+    pub(crate) most_holders: usize,
     pub(crate) samples: u64,
 }
 
@@ -92,6 +94,8 @@ impl Sink for Seen {
         Ok(())
     }
     fn tick(&mut self, tables: &Tables, _: &Tick, samples: &[Sample]) -> io::Result<()> {
+        let holders = samples.iter().filter(|sample| sample.holds_gil).count();
+        self.most_holders = self.most_holders.max(holders);
         for sample in samples {
             let thread = tables.thread(sample.thread);
             let seen = self.threads.entry(thread.tid.get()).or_default();

@@ -1,9 +1,11 @@
 //! No stack that cannot be: busy targets whose every possible stack is known, looked at
-//! from another CPU while they run.
+//! from another CPU while they run, and from where farrier itself wants to be.
 //!
-//! `cargo test --release --test soundness -- --ignored --nocapture report` prints a table
-//! instead. `FARRIER_SOUNDNESS_SECONDS` is how long each target is looked at,
-//! `FARRIER_SOUNDNESS_VERSIONS` and `FARRIER_SOUNDNESS_TARGETS` which (`3.11,3.13`, `tree`).
+//! Longer, or a part of it: `FARRIER_SOUNDNESS_SECONDS` is how long each target is looked
+//! at, `FARRIER_SOUNDNESS_VERSIONS` and `FARRIER_SOUNDNESS_TARGETS` which (`3.11,3.13`,
+//! `tree,mix`). Everything in one table, without judgement but with the distance from what
+//! is seen from the target's own CPU:
+//! `cargo test --release --test soundness -- --ignored --nocapture report`.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -15,55 +17,73 @@ use farrier::model::Grade;
 use serde_json::Value;
 
 use common::{
-    Interpreter, NamedFrame, Observed, Script, alone, distance, interpreters, observe, say, skip,
-    start_on, two_cpus,
+    Interpreter, NamedFrame, Observed, Where, alone, chance, differences, distance, interpreters,
+    observe, say, skip, start_on, two_cpus,
 };
-use rules::{Strictness, Verdict};
+use rules::{Rule, Strictness, Truth};
 
-type Rule = fn(&[NamedFrame], &Value, Strictness) -> Verdict;
-
-/// A fixture and its rule.
+/// A fixture and what is known of it.
 struct Case {
     name: &'static str,
     script: &'static str,
     arguments: &'static [&'static str],
     /// What may be; of the real mix nothing is known.
-    rule: Option<Rule>,
+    rule: Option<&'static Rule>,
+    /// How many samples a second there have to be at the least, of a thousand ticks.
+    least: f64,
 }
 
-const CASES: [Case; 3] = [
-    Case { name: "tree", script: "stack_tree.py", arguments: &["30"], rule: Some(rules::tree) },
-    Case {
-        name: "tree-calls",
-        script: "stack_tree.py",
-        arguments: &["0"],
-        rule: Some(rules::tree),
-    },
-    Case { name: "mix", script: "real_mix.py", arguments: &[], rule: None },
+const fn case(name: &'static str, script: &'static str, rule: &'static Rule) -> Case {
+    Case { name, script, arguments: &[], rule: Some(rule), least: 700.0 }
+}
+
+const CASES: [Case; 7] = [
+    case("tree", "stack_tree.py", &rules::TREE),
+    Case { arguments: &["0"], ..case("tree-calls", "stack_tree.py", &rules::TREE) },
+    case("churn", "stack_churn.py", &rules::CHURN),
+    case("generators", "stack_generators.py", &rules::GENERATORS),
+    case("threads", "stack_threads.py", &rules::THREADS),
+    // Hundreds of frames take their time.
+    Case { least: 500.0, ..case("deep", "stack_deep.py", &rules::DEEP) },
+    Case { rule: None, ..case("mix", "real_mix.py", &rules::TREE) },
 ];
 
 /// Impossible stacks of one run: how many samples of each grade, and what was wrong.
 #[derive(Default)]
 struct Impossible {
     counts: [u64; 4],
-    examples: Vec<String>,
+    examples: Vec<(Grade, String)>,
 }
 
-fn judge(observed: &Observed, rule: Rule, truth: &Value) -> Impossible {
+impl Impossible {
+    fn say(&self) {
+        for (_, example) in self.examples.iter().take(6) {
+            say(&format!("        {example}"));
+        }
+    }
+}
+
+/// Of a partial stack the callers are judged: what is left must be the beginning of a
+/// possible one.
+fn judge(observed: &Observed, rule: &Rule, truth: &Truth) -> Impossible {
     let mut impossible = Impossible::default();
     for (grade, frames, seen) in observed.stacks() {
         let strictness = match grade {
             Grade::Exact => Strictness::Lines,
-            Grade::Functions | Grade::Partial => Strictness::Functions,
+            Grade::Functions => Strictness::Functions,
+            Grade::Partial if frames.is_empty() => continue,
+            Grade::Partial => Strictness::Functions,
             Grade::Lost => continue,
         };
-        if let Err(wrong) = rule(&frames, truth, strictness) {
+        if let Err(wrong) = rules::judge(rule, truth, &frames, strictness) {
             impossible.counts[grade as usize] += seen.count;
             let stack: Vec<String> =
                 frames.iter().map(|frame| format!("{}:{}", frame.function, frame.line)).collect();
-            impossible.examples.push(format!("{}: {wrong}: {}", grade.name(), stack.join(" ")));
+            let example = format!("{}: {wrong}: {}", grade.name(), stack.join(" "));
+            impossible.examples.push((grade, example));
         }
     }
+    impossible.examples.sort();
     impossible
 }
 
@@ -77,22 +97,81 @@ fn chosen(variable: &str, word: &str) -> bool {
     std::env::var(variable).map_or(true, |list| list.split(',').any(|each| each == word))
 }
 
-fn truth_of(script: &Script, case: &Case) -> Value {
-    if case.rule.is_some() { script.truth() } else { Value::Null }
-}
-
 fn chosen_interpreters() -> Vec<Interpreter> {
     let mut all = interpreters();
     all.retain(|interpreter| chosen("FARRIER_SOUNDNESS_VERSIONS", interpreter.version));
     all
 }
 
-fn leaf(case: &Case) -> fn(&NamedFrame) -> String {
-    match case.rule {
-        // By depth.
-        Some(_) => |frame| frame.function.split('_').next().unwrap_or_default().to_owned(),
-        None => |frame| format!("{} {}", frame.file, frame.function),
+fn chosen_cases() -> impl Iterator<Item = &'static Case> {
+    CASES.iter().filter(|case| chosen("FARRIER_SOUNDNESS_TARGETS", case.name))
+}
+
+/// A run in a line.
+fn describe(interpreter: &Interpreter, case: &Case, place: Where, run: &Observed) -> String {
+    let [exact, functions, partial, lost] = Grade::ALL.map(|grade| run.share(&[grade]) * 100.0);
+    let (version, name) = (interpreter.version, case.name);
+    let from = match place {
+        Where::Another(_) => "another CPU",
+        Where::Same(_) => "the same CPU",
+        Where::Anywhere => "anywhere",
+    };
+    let (samples, rate, cpu) = (run.samples(), run.rate(), run.cpu_share);
+    format!(
+        "{version:5} {name:11} from {from:12} {samples:6} samples, {rate:5.0}/s: exact {exact:5.1}, \
+         functions {functions:5.1}, partial {partial:5.1}, lost {lost:4.1} %; \
+         the target had {cpu:.2} of its CPU"
+    )
+}
+
+/// Every target of one version.
+fn nothing_impossible(version: &str) {
+    let _alone = alone();
+    if !chosen("FARRIER_SOUNDNESS_VERSIONS", version) {
+        return;
     }
+    let Some(interpreter) = common::interpreter(version) else { return };
+    let Some([cpu, other]) = two_cpus() else { return skip("only one CPU") };
+    let mut wrong = Vec::new();
+    for case in chosen_cases() {
+        let Some(rule) = case.rule else { continue };
+        let script = start_on(cpu, &interpreter, case.script, case.arguments);
+        let truth = Truth::new(script.truth());
+        for place in [Where::Another(other), Where::Anywhere] {
+            let run = observe(&script, place, seconds(1.5));
+            say(&describe(&interpreter, case, place, &run));
+            let impossible = judge(&run, rule, &truth);
+            if impossible.counts != [0; 4] {
+                say(&format!("      impossible: {:?} by grade", impossible.counts));
+                impossible.say();
+                wrong.push(format!("{} {place:?}: {:?} by grade", case.name, impossible.counts));
+            }
+            if run.rate() < case.least {
+                wrong.push(format!("{} {place:?}: {:.0} samples a second", case.name, run.rate()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "CPython {version}: {}", wrong.join("; "));
+}
+
+macro_rules! versions {
+    ($($name:ident $version:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            nothing_impossible($version);
+        }
+    )*};
+}
+
+versions! {
+    nothing_impossible_on_3_8 "3.8";
+    nothing_impossible_on_3_9 "3.9";
+    nothing_impossible_on_3_10 "3.10";
+    nothing_impossible_on_3_11 "3.11";
+    nothing_impossible_on_3_12 "3.12";
+    nothing_impossible_on_3_13 "3.13";
+    nothing_impossible_on_3_14 "3.14";
+    nothing_impossible_on_3_15 "3.15";
 }
 
 #[test]
@@ -101,42 +180,46 @@ fn report() {
     let _alone = alone();
     let Some([cpu, other]) = two_cpus() else { return skip("only one CPU") };
     for interpreter in chosen_interpreters() {
-        for case in CASES.iter().filter(|case| chosen("FARRIER_SOUNDNESS_TARGETS", case.name)) {
+        for case in chosen_cases() {
             let script = start_on(cpu, &interpreter, case.script, case.arguments);
-            let truth = truth_of(&script, case);
-            let [run, same, again] =
-                [other, cpu, cpu].map(|cpu| observe(&script, cpu, seconds(4.0)));
-            let [exact, functions, partial, lost] =
-                Grade::ALL.map(|grade| run.share(&[grade]) * 100.0);
-            say(&format!(
-                "{:5} {:11} {:6} samples {:5.0}/s  exact {exact:5.1} functions {functions:5.1} partial {partial:5.1} lost {lost:5.1} %  target's CPU {:.2}",
-                interpreter.version,
-                case.name,
-                run.samples(),
-                run.rate(),
-                run.cpu_share,
-            ));
-            let [run_time, same_time, again_time] =
-                [&run, &same, &again].map(|run| run.self_time(leaf(case)));
-            say(&format!(
-                "      distance from the truth {:.1} %, floor {:.1} %; same CPU: {:.0}/s, exact {:.1} %, CPU {:.2}",
-                distance(&run_time, &same_time) * 100.0,
-                distance(&same_time, &again_time) * 100.0,
-                same.rate(),
-                same.share(&[Grade::Exact]) * 100.0,
-                same.cpu_share,
-            ));
-            let Some(rule) = case.rule else { continue };
-            for (what, run) in [("other CPU", &run), ("same CPU", &same)] {
-                let impossible = judge(run, rule, &truth);
+            let truth = Truth::new(case.rule.map_or(Value::Null, |_| script.truth()));
+            let places =
+                [Where::Another(other), Where::Anywhere, Where::Same(cpu), Where::Same(cpu)];
+            let runs = places.map(|place| observe(&script, place, seconds(4.0)));
+            let times = runs.each_ref().map(|run| match case.rule {
+                Some(_) => run.self_time(|leaf| depth(leaf).to_owned()),
+                None => run.self_time(|leaf| format!("{} {}", leaf.file, leaf.function)),
+            });
+            for ((run, place), time) in runs.iter().zip(places).zip(&times).take(3) {
+                say(&describe(&interpreter, case, place, run));
+                if let Some(rule) = case.rule {
+                    let impossible = judge(run, rule, &truth);
+                    let [exact, functions, partial, _] = impossible.counts;
+                    say(&format!(
+                        "      impossible: exact {exact}, functions {functions}, partial {partial}"
+                    ));
+                    impossible.say();
+                }
+                if !matches!(case.name, "tree" | "tree-calls" | "mix") {
+                    continue;
+                }
                 say(&format!(
-                    "      {what}: impossible: exact {} functions {} partial {}",
-                    impossible.counts[0], impossible.counts[1], impossible.counts[2],
+                    "      self time is {:.1} % from the truth, by chance {:.1} %",
+                    distance(time, &times[3]) * 100.0,
+                    chance(&times[3], run.samples()) * 100.0,
                 ));
-                for example in impossible.examples.iter().take(4) {
-                    say(&format!("        {example}"));
+                if std::env::var_os("FARRIER_SOUNDNESS_LOSERS").is_some() {
+                    for (name, seen, is) in differences(time, &times[3]).into_iter().take(12) {
+                        let (seen, is) = (seen * 100.0, is * 100.0);
+                        say(&format!("        {name:50} {seen:5.1} % seen, {is:5.1} % true"));
+                    }
                 }
             }
         }
     }
+}
+
+/// `n7` of `n7_R`.
+fn depth(leaf: &NamedFrame) -> &str {
+    leaf.function.split('_').next().unwrap_or_default()
 }

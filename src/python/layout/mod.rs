@@ -170,7 +170,8 @@ pub(crate) enum Liveness {
     /// Heap frame: `ob_refcnt` is positive and the state has one of these values (3.8,
     /// 3.9: `f_executing` is 1; 3.10: `f_state` is `FRAME_EXECUTING` 0, or
     /// `FRAME_UNWINDING` 2 while destructors run on an exception's way up).
-    Executing { offset: usize, values: [i8; 2] },
+    /// `generator` is `f_gen`, not null in a frame that a generator or coroutine owns.
+    Executing { offset: usize, values: [i8; 2], generator: usize },
     /// Data stack: frames tile it without gaps. `owner` says who keeps the frame.
     Tiling { owner: usize, shim_from: u8, size: FrameSize },
 }

@@ -124,9 +124,9 @@ const fn column(v: usize) -> Layout {
                 Instruction::Pointer { offset: 56 },
             ][v],
             liveness: [
-                Liveness::Executing { offset: 116, values: [1, 1] },
-                Liveness::Executing { offset: 116, values: [1, 1] },
-                Liveness::Executing { offset: 108, values: [0, 2] },
+                Liveness::Executing { offset: 116, values: [1, 1], generator: 96 },
+                Liveness::Executing { offset: 116, values: [1, 1], generator: 96 },
+                Liveness::Executing { offset: 108, values: [0, 2], generator: 88 },
                 Liveness::Tiling {
                     owner: 69,
                     shim_from: u8::MAX,
@@ -205,5 +205,26 @@ const fn column(v: usize) -> Layout {
             Attributes::ManagedTwoWords { values: -32, dict: -24 },
             Attributes::ManagedTagged { word: -24 },
         ][v],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `scripts/offsets.py` makes of each version's own headers, on x86_64.
+    const FROM_HEADERS: [&str; 5] = [
+        include_str!("../../../fixtures/layouts/3.8.txt"),
+        include_str!("../../../fixtures/layouts/3.9.txt"),
+        include_str!("../../../fixtures/layouts/3.10.txt"),
+        include_str!("../../../fixtures/layouts/3.11.txt"),
+        include_str!("../../../fixtures/layouts/3.12.txt"),
+    ];
+
+    #[test]
+    fn every_row_is_what_the_headers_say() {
+        for (layout, from_headers) in COLUMNS.iter().zip(FROM_HEADERS) {
+            assert_eq!(format!("{layout:#?}\n"), from_headers);
+        }
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct DataStack {
     tiles: Vec<Tile>,
     /// Frames outside that lie between two tiles, leaf first.
     between: Vec<Found>,
+    /// The same above the last tile.
+    above: Vec<Found>,
     /// Whether the links that were followed last were the same in both readings.
     same_links: bool,
     instants: usize,
@@ -134,6 +136,7 @@ impl DataStack {
             outside: Remembered::default(),
             tiles: Vec::new(),
             between: Vec::new(),
+            above: Vec::new(),
             same_links: true,
             instants: 0,
             verified: 0,
@@ -321,21 +324,18 @@ impl DataStack {
             Chain::Broken => None,
         };
         // They come last, so they are put aside while those between tiles are collected.
-        let mut above = std::mem::take(&mut self.between);
+        std::mem::swap(&mut self.between, &mut self.above);
         let outcome = self.tiles_to(base, thread, may_ask, not_code, context, found);
-        let outcome = match outcome {
+        match outcome {
             Outcome::Complete if missing => Outcome::Needs(Need::After),
             Outcome::Complete if base.is_none() => Outcome::Torn,
             Outcome::Complete => {
-                found.extend(above.iter().rev());
+                found.extend(self.above.iter().rev());
                 Outcome::Complete
             }
             Outcome::Torn if missing => Outcome::Needs(Need::After),
             other => other,
-        };
-        above.clear();
-        self.between = above;
-        outcome
+        }
     }
 
     /// The frames outside the chunks from the running one down, into `between`. A generator

@@ -35,6 +35,8 @@ pub(super) struct Heap {
     verified: usize,
     unverified: bool,
     steps: usize,
+    /// What the first reading gave, if the second is torn.
+    earlier: Vec<Found>,
 }
 
 impl Heap {
@@ -48,6 +50,7 @@ impl Heap {
             verified: 0,
             unverified: false,
             steps: 0,
+            earlier: Vec::new(),
         }
     }
 
@@ -84,14 +87,14 @@ impl Heap {
         let outcome = match self.chain(current, Pass::After, may_ask, not_code, context, found) {
             Outcome::Torn => {
                 // The running frame may have returned by then, and not yet before.
-                let mut earlier = Vec::new();
-                match self.chain(current, Pass::Before, false, not_code, context, &mut earlier) {
-                    Outcome::Complete => {
-                        *found = earlier;
-                        Outcome::Complete
-                    }
-                    _ => Outcome::Torn,
+                let mut earlier = std::mem::take(&mut self.earlier);
+                let outcome =
+                    self.chain(current, Pass::Before, false, not_code, context, &mut earlier);
+                if outcome == Outcome::Complete {
+                    std::mem::swap(found, &mut earlier);
                 }
+                self.earlier = earlier;
+                if outcome == Outcome::Complete { outcome } else { Outcome::Torn }
             }
             outcome => outcome,
         };
@@ -248,8 +251,13 @@ fn with_locals(layout: &FrameLayout) -> usize {
 }
 
 fn is_alive(bytes: &[u8], layout: &FrameLayout) -> bool {
-    let Liveness::Executing { offset, values } = layout.liveness else { return false };
+    let Liveness::Executing { offset, values, generator } = layout.liveness else {
+        return false;
+    };
     let view = View(bytes);
-    view.i64(0).is_some_and(|count| count > 0)
+    // A generator's frame has no caller once it has yielded, and is never a root.
+    let owner = if view.u64(layout.previous) == Some(0) { view.u64(generator) } else { Some(0) };
+    owner == Some(0)
+        && view.i64(0).is_some_and(|count| count > 0)
         && view.i8(offset).is_some_and(|state| values.contains(&state))
 }
