@@ -1,27 +1,45 @@
 #!/usr/bin/env bash
-# What sampling costs the profiler: its CPU time for each thread-sample and its system
-# calls for each tick, on a fixed target (5 threads, 30 frames deep, 1 kHz), side by
-# side with `py-spy record --nonblocking`. Rounds are interleaved; medians are printed.
+# What sampling costs, side by side in one run: farrier, py-spy --nonblocking, Austin, and on
+# a CPython 3.15 its own sampler. The same target for all (5 threads, 30 frames deep, 1 kHz);
+# rounds are interleaved and medians printed:
 #
-#   scripts/bench.sh [ROUNDS [SECONDS]]      5 rounds of 5 seconds unless told
+#   CPU time for each thread-sample, ticks missed and samples in error, the highest rate that
+#   is kept up, system calls, and by how much the target is slower than without a profiler
+#
+#   scripts/bench.sh [--rounds N] [--seconds N] [--busy N]...    5 rounds of 5 s; 1 and 4 busy
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 PY_SPY=0.4.3
+AUSTIN=4.0.0
 
 environment=$(scripts/environments.sh --newest)
 python=${environment#* }
 
-# Whole or not at all: built under another name, then renamed.
-tools=.cache/py-spy-$PY_SPY
-if ! [ -x "$tools/py-spy" ]; then
-    rm -rf "$tools" "$tools.partial"
-    "$python" -m pip install --quiet --disable-pip-version-check \
-        --target "$tools.partial" "py-spy==$PY_SPY"
-    cp "$tools.partial/bin/py-spy" "$tools.partial/py-spy"
-    mv "$tools.partial" "$tools"
+# tool PACKAGE VERSION: the folder with its programs. Whole or not at all: built under
+# another name, then renamed.
+tool() {
+    local folder=.cache/$1-$2
+    if ! [ -d "$folder/bin" ]; then
+        rm -rf "$folder" "$folder.partial"
+        "$python" -m pip install --quiet --disable-pip-version-check \
+            --target "$folder.partial" "$1==$2" >&2
+        mv "$folder.partial" "$folder"
+    fi
+    echo "$folder/bin"
+}
+
+targets=(--python "$python")
+austin=()
+if sid=$(scripts/sid.sh); then
+    targets=(--python "$sid/usr/bin/python3.14" --python "$sid/usr/bin/python3.15")
+    # Its binary wants glibc 2.38.
+    austin=(--austin "$sid/lib64/ld-linux-x86-64.so.2" --library-path "$sid/usr/lib/x86_64-linux-gnu"
+        "$(tool austin-dist $AUSTIN)/austin")
+else
+    echo "skipped: Austin, and CPython's own sampler: no CPython 3.15 (scripts/sid.sh)" >&2
 fi
 
 cargo build --release --quiet
-exec "$python" scripts/bench.py --farrier target/release/farrier --py-spy "$tools/py-spy" \
-    --rounds "${1:-5}" --seconds "${2:-5}"
+exec "$python" scripts/bench.py --farrier target/release/farrier \
+    --py-spy "$(tool py-spy $PY_SPY)/py-spy" "${targets[@]}" "$@" "${austin[@]}"
