@@ -129,9 +129,11 @@ def table_row(minor):
         instruction = Struct("Pointer", offset=at(frame, "prev_instr"))
     if minor < 10:
         liveness = Struct("Executing", offset=at(frame, "f_executing"), values=[1, 1])
+        liveness.fields["generator"] = at(frame, "f_gen")
     elif minor == 10:
         states = [C("FRAME_EXECUTING"), C("FRAME_UNWINDING")]
         liveness = Struct("Executing", offset=at(frame, "f_state"), values=states)
+        liveness.fields["generator"] = at(frame, "f_gen")
     elif minor == 11:
         liveness = Struct(
             "Tiling",

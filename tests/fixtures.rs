@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use common::{Gunicorn, Load, Script, alone, application, interpreters, newest};
+use common::{Gunicorn, Load, Script, alone, application, interpreters, newest, wait_until};
 
 #[test]
 fn known_stacks_are_told_by_every_version() {
@@ -52,8 +52,13 @@ fn the_log_accounts_for_every_request_on_every_version() {
             Load::start(&interpreter, gunicorn.port(), 4, Duration::from_millis(700), &targets);
         let sent = load.finish();
         assert_eq!((&sent["errors"], &sent["not_ok"]), (&0.into(), &0.into()), "{sent}");
-        let logged: Vec<Value> =
-            gunicorn.request_log().into_iter().filter(|entry| entry["route"] != "/").collect();
+        // A request is logged when its response is closed, which is after it was answered.
+        let what = format!("an entry for each of {} requests", sent["requests"]);
+        let logged = wait_until(&what, || {
+            let mut logged = gunicorn.request_log();
+            logged.retain(|entry| entry["route"] != "/");
+            (sent["requests"].as_u64()? <= logged.len() as u64).then_some(logged)
+        });
         assert_eq!(sent["requests"], logged.len(), "on {}", interpreter.version);
         for entry in &logged {
             assert_ne!(entry["route"], "(unmatched)");
