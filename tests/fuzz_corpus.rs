@@ -10,7 +10,7 @@ use std::path::Path;
 use common::fuzz;
 
 /// The most that may be allocated at one time by one input.
-const MOST_MEMORY: usize = 128 << 20;
+const MOST_MEMORY: usize = 16 << 20;
 
 /// Runs every input of a folder under `fixtures/fuzz`.
 fn replay(name: &str, run: impl Fn(&[u8])) {

@@ -111,7 +111,7 @@ pub(crate) fn memory(folder: &Path, data: &[u8]) {
         shared: Shared::default(),
         input,
     };
-    if victim.input.byte() % 2 == 0 {
+    if victim.input.byte().is_multiple_of(2) {
         victim.look(0);
     }
     let mut looks = 0;
