@@ -6,7 +6,7 @@
 use super::code::Codes;
 use super::layout::Layout;
 use super::objects::Objects;
-use super::reader::FoundFrame;
+use super::stack::FoundFrame;
 use super::view::View;
 use crate::process::Batch;
 use crate::units::RemoteAddress;
