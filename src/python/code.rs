@@ -41,6 +41,9 @@ pub(crate) struct Code {
     pub(crate) instruction_bytes: u64,
     /// Frames before this byte of it are still being set up.
     pub(crate) first_traceable: i64,
+    /// Whether it is the interpreter's own, between a class that is called and its
+    /// `__init__` (from 3.13): not shown even as a caller.
+    pub(crate) is_internal: bool,
     first_line: u32,
     line_table: Box<[u8]>,
     fingerprint: Box<[u8]>,
@@ -193,6 +196,7 @@ impl Codes {
             copies,
             instruction_bytes,
             first_traceable,
+            is_internal: filename == "__init__",
             first_line,
             line_table,
             fingerprint,

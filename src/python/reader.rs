@@ -203,6 +203,14 @@ impl Runtime {
         self.threads = states.into_iter().map(thread_of).collect();
     }
 
+    /// Says whether the thread with this position in [`Runtime::threads`] may run while it is
+    /// read: then a function that has to be looked up first does not count in that look.
+    pub fn set_moves(&mut self, index: usize, moves: bool) {
+        if let Some(thread) = self.threads.get_mut(index) {
+            thread.walk.set_moves(moves);
+        }
+    }
+
     /// Reads the stacks of the threads with these positions in [`Runtime::threads`], all
     /// together, and the GILs around them.
     ///
@@ -362,8 +370,16 @@ impl Runtime {
         for &index in wanted {
             let Some(thread) = self.threads.get_mut(index) else { continue };
             thread.frames.clear();
-            for raw in thread.walk.frames() {
+            let frames = thread.walk.frames();
+            for (position, raw) in frames.iter().enumerate() {
                 self.used.push(raw.code);
+                // A frame that is being set up is not shown; one that has called another was,
+                // and its instruction was read too early.
+                let is_leaf = position.saturating_add(1) == frames.len();
+                let is_internal = self.codes.get(raw.code).is_some_and(|code| code.is_internal);
+                if !raw.shown && (is_leaf || is_internal) {
+                    continue;
+                }
                 if let Some(found) = found(raw, &mut self.codes, &self.layout, tables) {
                     thread.frames.push(found);
                 }
@@ -408,9 +424,6 @@ fn found(
     layout: &Layout,
     tables: &mut Tables,
 ) -> Option<FoundFrame> {
-    if !raw.shown {
-        return None;
-    }
     let frame = codes.frame(raw.code, raw.offset, layout, tables)?;
     let function = tables.frame(frame).function;
     let place = RawPlace { code: raw.code, address: raw.address, place: raw.place };

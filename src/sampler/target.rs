@@ -12,7 +12,7 @@ use crate::model::{
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
 use crate::python::{self, Runtime};
 use crate::server::{Membership, worker_class_of_file};
-use crate::units::{Nanos, Tid};
+use crate::units::{Nanos, RemoteAddress, Tid};
 
 /// What all targets of a recording share.
 #[derive(Debug, Default)]
@@ -183,7 +183,12 @@ impl Target {
         }
         let mut threads_changed = gone > 0;
         if !self.wanted.is_empty() {
-            self.join_running(common);
+            let here = self.join_running(common);
+            for &index in &self.wanted {
+                let track = &self.tracks[index];
+                let runs = !matches!(track.seen.syscall, Some(Syscall::In(_)));
+                self.runtime.set_moves(index, runs && here != Some(track.address));
+            }
             let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
             for &index in &self.wanted {
@@ -201,13 +206,13 @@ impl Target {
     }
 
     /// Moves us to the CPU of the thread that runs Python code: it cannot run while we do,
-    /// so nothing of it can change while it is read.
-    fn join_running(&mut self, common: &mut Common) {
-        let Some(affinity) = &mut common.affinity else { return };
+    /// so nothing of it can change while it is read. Its thread state's address.
+    fn join_running(&mut self, common: &mut Common) -> Option<RemoteAddress> {
+        let affinity = common.affinity.as_mut()?;
         let is_running = |track: &&Track| track.seen.syscall == Some(Syscall::Running);
         let wanted = self.wanted.iter().filter_map(|&index| self.tracks.get(index));
         let mut running = wanted.filter(is_running);
-        let (Some(first), second) = (running.next(), running.next()) else { return };
+        let (first, second) = (running.next()?, running.next());
         let holder = second.and_then(|second| {
             // Of several that run, the one with the GIL can change its frames.
             common.calls += 1;
@@ -216,12 +221,9 @@ impl Target {
             candidates.find(|track| track.address == holder)
         });
         let address = holder.unwrap_or(first).address;
-        let Some(track) = self.tracks.iter_mut().find(|track| track.address == address) else {
-            return;
-        };
-        if let Some(cpu) = track.cpu(affinity.here(), &mut common.calls) {
-            affinity.move_to(cpu);
-        }
+        let track = self.tracks.iter_mut().find(|track| track.address == address)?;
+        let cpu = track.cpu(affinity.here(), &mut common.calls)?;
+        affinity.move_to(cpu).then_some(address)
     }
 
     /// A sample of every thread.

@@ -105,6 +105,8 @@ pub(super) struct DataStack {
     instants: usize,
     /// How often in this walk the second reading was made again.
     verified: usize,
+    /// Whether the second reading is of a later round than the instant.
+    late: bool,
     /// Whether something was read after the second reading.
     unverified: bool,
     steps: usize,
@@ -142,6 +144,7 @@ impl DataStack {
             same_links: true,
             instants: 0,
             verified: 0,
+            late: false,
             unverified: false,
             steps: 0,
         }
@@ -159,7 +162,8 @@ impl DataStack {
         if self.unverified {
             return;
         }
-        if need == Need::After {
+        self.late = need == Need::After;
+        if self.late {
             self.verified = self.verified.saturating_add(1);
         } else {
             self.instants = self.instants.saturating_add(1);

@@ -33,6 +33,8 @@ pub(super) struct Heap {
     /// The last walk's frames, root first.
     callers: Vec<RemoteAddress>,
     verified: usize,
+    /// Whether the second reading is of a later round than the instant.
+    late: bool,
     unverified: bool,
     steps: usize,
     /// What the first reading gave, if the second is torn.
@@ -48,6 +50,7 @@ impl Heap {
             frames: Remembered::default(),
             callers: Vec::new(),
             verified: 0,
+            late: false,
             unverified: false,
             steps: 0,
             earlier: Vec::new(),
@@ -64,6 +67,7 @@ impl Heap {
         if self.unverified {
             return;
         }
+        self.late = need == Need::After;
         if need == Need::Everything {
             self.frames.ask(Pass::Before, layout.frame.size, batch);
             self.thread_slot = Some(batch.ask(self.thread, layout.thread.read_size));
@@ -202,8 +206,9 @@ impl Heap {
         match header.decode(address, place, false, not_code, context) {
             Decoded::Frame(frame) => {
                 let same_function = other.is_some_and(|other| header.same_function(&other));
-                let same_place = twice && other == Some(header);
-                let found = Found { frame, holds: true, same_function, same_place };
+                let same_words = other == Some(header);
+                let same_place = twice && same_words && !self.late;
+                let found = Found { frame, holds: true, same_function, same_words, same_place };
                 Ok((found, header.previous))
             }
             Decoded::Load(address) => Err(Outcome::Load(address)),

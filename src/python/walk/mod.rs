@@ -101,7 +101,9 @@ struct Found {
     holds: bool,
     /// The same function called by the same caller in both readings.
     same_function: bool,
-    /// At the same instruction, too, and really read twice.
+    /// At the same instruction, too.
+    same_words: bool,
+    /// The same words in two readings right before and right after the instant.
     same_place: bool,
 }
 
@@ -143,6 +145,8 @@ pub(crate) struct Walk {
     loaded: bool,
     /// Whether this is its first walk: what it finds it has read once only.
     first: bool,
+    /// Whether the thread may run while it is read.
+    moves: bool,
     grade: Grade,
     frames: Vec<RawFrame>,
     found: Vec<Found>,
@@ -169,6 +173,7 @@ impl Walk {
             starved: false,
             loaded: false,
             first: true,
+            moves: false,
             grade: Grade::Lost,
             frames: Vec::new(),
             found: Vec::new(),
@@ -183,6 +188,11 @@ impl Walk {
     /// How far the readings agree.
     pub(crate) const fn grade(&self) -> Grade {
         self.grade
+    }
+
+    /// Says whether the thread may run while it is read.
+    pub(crate) const fn set_moves(&mut self, moves: bool) {
+        self.moves = moves;
     }
 
     /// Asks for what the last walk found.
@@ -233,13 +243,11 @@ impl Walk {
             Outcome::Needs(need) => Some(need),
             // A code object is read after the frame that runs it, and may be another by
             // then: so the frame has to be there still when it is read once more.
-            Outcome::Complete | Outcome::Torn if self.loaded && may_ask => {
-                self.first = false;
-                Some(Need::After)
-            }
+            Outcome::Complete | Outcome::Torn if self.loaded && may_ask => Some(Need::After),
+            // What a first walk finds one by one is of many moments: once more, of one.
             Outcome::Complete if self.first && may_ask => {
                 self.first = false;
-                Some(Need::After)
+                Some(Need::Everything)
             }
             Outcome::Complete | Outcome::Torn => None,
         };
@@ -267,12 +275,16 @@ impl Walk {
     fn judge(&mut self, complete: bool, context: &Context<'_>) {
         self.frames.clear();
         let found = &self.found;
-        // A function that was only just read counts if its frame was there after that, too.
+        // A code object that was only just read may not be the one that the frame ran: it counts
+        // if the thread cannot have gone on meanwhile, and has not.
         let settled = |found: &Found| {
-            found.same_function || !context.codes.is_new(found.frame.code, context.tick)
+            (found.same_words && !self.moves)
+                || !context.codes.is_new(found.frame.code, context.tick)
         };
         let callers = found.len().saturating_sub(usize::from(complete));
-        let agreed = found.iter().take(callers).position(|found| !found.holds).unwrap_or(callers);
+        let holds = |found: &Found| found.holds && settled(found);
+        let broken = found.iter().take(callers).position(|found| !holds(found));
+        let agreed = broken.unwrap_or(callers);
         let leaf = found.last().filter(|_| complete && agreed == callers);
         self.grade = match leaf {
             None if complete && found.is_empty() => Grade::Exact,

@@ -118,7 +118,8 @@ impl DataStack {
                             frame,
                             holds: true,
                             same_function,
-                            same_place: header == other && range.was_read_twice(),
+                            same_words: header == other,
+                            same_place: header == other && range.was_read_twice() && !self.late,
                         });
                     }
                     Decoded::Load(address) => return Chain::Load(address),
@@ -200,7 +201,8 @@ impl DataStack {
                     frame: tile.frame,
                     holds: same_function,
                     same_function,
-                    same_place: same_function && tile.header == other,
+                    same_words: same_function && tile.header == other,
+                    same_place: same_function && tile.header == other && !self.late,
                 });
                 if found.len() > MOST_FRAMES || self.steps > MOST_STEPS {
                     return Outcome::Torn;
