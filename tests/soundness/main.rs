@@ -206,6 +206,93 @@ versions! {
     v3_15 "3.15" 0.50;
 }
 
+/// The rules themselves: a stack that is possible passes; with a frame taken out of its middle,
+/// or a caller moved to another line, it does not.
+#[test]
+fn what_is_spliced_is_refused() {
+    let frames = |file: &str, frames: &[(&str, u32)]| -> Vec<NamedFrame> {
+        let named = |&(function, line): &(&str, u32)| NamedFrame {
+            function: function.to_owned(),
+            file: if function == "<module>" { format!("stack_{file}.py") } else { file.to_owned() },
+            line,
+        };
+        frames.iter().map(named).collect()
+    };
+    let in_file = |file: &str, mut stack: Vec<NamedFrame>| {
+        stack.iter_mut().skip(1).for_each(|frame| frame.file = file.to_owned());
+        stack
+    };
+    let truth = Truth::new(serde_json::json!({
+        "bottom": 90, "chain": 80, "make": 78, "compiled": 50, "deepest": 1000,
+        "edges": [["turn", 601, "use_th0"], ["use_th0", 191, "th0_0"], ["th0_0", 31, "th0_1"]],
+    }));
+    let good: [(&Rule, Vec<NamedFrame>); 5] = [
+        (
+            &rules::TREE,
+            in_file(
+                "stack_tree_calls.py",
+                frames("tree", &[("<module>", 90), ("n1_L", 220), ("n2_R", 510), ("n3_L", 604)]),
+            ),
+        ),
+        (
+            &rules::CHURN,
+            in_file(
+                "churn_65.py",
+                frames(
+                    "churn",
+                    &[("<module>", 80), ("c65_0", 14), ("c65_1", 1015), ("c65_2", 2014)],
+                ),
+            ),
+        ),
+        (
+            &rules::DEEP,
+            in_file(
+                "stack_deep_calls.py",
+                frames("deep", &[("<module>", 90), ("d1_3", 72), ("d2_3", 112), ("d3_3", 151)]),
+            ),
+        ),
+        (
+            &rules::GENERATORS,
+            in_file(
+                "stack_generators_calls.py",
+                frames(
+                    "generators",
+                    &[
+                        ("<module>", 90),
+                        ("turn", 601),
+                        ("use_th0", 191),
+                        ("th0_0", 31),
+                        ("th0_1", 64),
+                    ],
+                ),
+            ),
+        ),
+        (&rules::THREADS, {
+            let mut stack =
+                frames("", &[("t8_0", 10), ("t8_1", 110), ("t8_2", 210), ("t8_3", 302)]);
+            stack.iter_mut().for_each(|frame| frame.file = "threads_8.py".to_owned());
+            stack
+        }),
+    ];
+    for (rule, stack) in good {
+        let judge =
+            |stack: &[NamedFrame], strictness| rules::judge(rule, &truth, stack, strictness);
+        assert_eq!(judge(&stack, Strictness::Lines), Ok(()), "{stack:?}");
+        for index in 0..stack.len() - 1 {
+            let mut spliced = stack.clone();
+            spliced.remove(index);
+            assert!(judge(&spliced, Strictness::Functions).is_err(), "{spliced:?}");
+            let mut moved = stack.clone();
+            moved[index].line += 1;
+            assert!(judge(&moved, Strictness::Lines).is_err(), "{moved:?}");
+            assert_eq!(judge(&moved, Strictness::Functions), Ok(()), "{moved:?}");
+        }
+        let mut other_file = stack.clone();
+        other_file[1].file.push('x');
+        assert!(judge(&other_file, Strictness::Functions).is_err(), "{other_file:?}");
+    }
+}
+
 #[test]
 #[ignore = "prints a table and judges nothing"]
 fn report() {
