@@ -150,6 +150,12 @@ impl DataStack {
         }
     }
 
+    /// How many ranges both readings have together.
+    pub(super) fn ranges(&self) -> usize {
+        let each = self.chunks.len().saturating_add(self.outside.len());
+        each.saturating_mul(2).saturating_add(self.cframes.len())
+    }
+
     pub(super) const fn start(&mut self) {
         self.instants = 0;
         self.verified = 0;
@@ -200,7 +206,10 @@ impl DataStack {
             }
             Err(_) => return Outcome::Torn,
         };
-        if thread.chunk.is_null() || thread.current == Some(RemoteAddress::NULL) {
+        let in_use = thread.top.bytes_since(thread.chunk).unwrap_or(0);
+        let is_empty = in_use <= (chunk::DATA as u64).saturating_add(8);
+        let no_frame = thread.current == Some(RemoteAddress::NULL);
+        if thread.chunk.is_null() || (no_frame && is_empty) {
             // No Python function was called, or none any more.
             return Outcome::Complete;
         }

@@ -52,6 +52,10 @@ const MOST_STEPS: usize = 1 << 22;
 /// bytes: thousands of threads with usual stacks, or a few with the largest.
 const MOST_ASKED: usize = 48 << 20;
 
+/// How many ranges of memory the two readings of a running thread may have, so that the
+/// time between them, some microseconds, is too short for the same call to come again.
+const MOST_BRIEF: usize = 24;
+
 /// A frame as it was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RawFrame {
@@ -157,6 +161,16 @@ pub(crate) struct Walk {
 enum Stack {
     Data(DataStack),
     Heap(Heap),
+}
+
+impl Stack {
+    /// How many ranges both readings have together.
+    fn ranges(&self) -> usize {
+        match self {
+            Self::Data(stack) => stack.ranges(),
+            Self::Heap(stack) => stack.ranges(),
+        }
+    }
 }
 
 impl Walk {
@@ -289,8 +303,21 @@ impl Walk {
         self.grade = match leaf {
             None if complete && found.is_empty() => Grade::Exact,
             Some(leaf) if settled(leaf) => {
-                let callers = found.iter().take(callers);
-                if leaf.same_function && callers.clone().all(|found| found.same_place) {
+                // Long readings may find the same words of another call. And who has called
+                // somebody is past the beginning.
+                let brief = !self.moves || self.stack.ranges() <= MOST_BRIEF;
+                let begun = |found: &Found| {
+                    let code = context.codes.get(found.frame.code);
+                    !self.moves
+                        || code.is_some_and(|code| {
+                            code.is_internal || found.frame.offset > code.first_traceable
+                        })
+                };
+                let mut callers = found.iter().take(callers);
+                if leaf.same_function
+                    && brief
+                    && callers.all(|found| found.same_place && begun(found))
+                {
                     Grade::Exact
                 } else {
                     Grade::Functions

@@ -210,6 +210,13 @@ impl DataStack {
                 number = number.saturating_add(1);
                 below = address;
                 if is_base {
+                    // Where the two are read apart, the running frame may have been read too
+                    // early or too late.
+                    let end = address.plus(tile.size as u64);
+                    if index == 0 && end > thread.top && !missing {
+                        found.pop();
+                        return Outcome::Torn;
+                    }
                     let need = Outcome::Needs(Need::After);
                     return if missing { need } else { Outcome::Complete };
                 }
