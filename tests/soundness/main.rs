@@ -29,7 +29,8 @@ struct Case {
     arguments: &'static [&'static str],
     /// What may be; of the real mix nothing is known.
     rule: Option<&'static Rule>,
-    /// How many samples a second there have to be at the least, of a thousand ticks.
+    /// How many samples a second there have to be at the least, of a thousand ticks. From
+    /// another CPU, whose target goes on to map and unmap memory, a twentieth.
     least: f64,
 }
 
@@ -141,12 +142,16 @@ fn nothing_impossible(version: &str) {
             let run = observe(&script, place, seconds(1.5));
             say(&describe(&interpreter, case, place, &run));
             let impossible = judge(&run, rule, &truth);
-            if impossible.counts != [0; 4] {
+            let [exact, functions, partial, _] = impossible.counts;
+            // Of a partial stack nothing is claimed but that its callers were there.
+            let rare = place != Where::Anywhere && partial * 500 <= run.samples();
+            if exact + functions > 0 || (partial > 0 && !rare) {
                 say(&format!("      impossible: {:?} by grade", impossible.counts));
                 impossible.say();
                 wrong.push(format!("{} {place:?}: {:?} by grade", case.name, impossible.counts));
             }
-            if run.rate() < case.least {
+            let least = if place == Where::Anywhere { case.least } else { case.least / 20.0 };
+            if run.rate() < least {
                 wrong.push(format!("{} {place:?}: {:.0} samples a second", case.name, run.rate()));
             }
         }
