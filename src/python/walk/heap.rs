@@ -37,6 +37,10 @@ pub(super) struct Heap {
     late: bool,
     unverified: bool,
     steps: usize,
+    /// Where a chain of frames that are not known goes on.
+    unknown: Option<RemoteAddress>,
+    /// The frame that was asked for last.
+    last_added: Option<RemoteAddress>,
     /// What the first reading gave, if the second is torn.
     earlier: Vec<Found>,
 }
@@ -53,6 +57,8 @@ impl Heap {
             late: false,
             unverified: false,
             steps: 0,
+            unknown: None,
+            last_added: None,
             earlier: Vec::new(),
         }
     }
@@ -65,6 +71,7 @@ impl Heap {
     pub(super) const fn start(&mut self) {
         self.verified = 0;
         self.steps = 0;
+        self.unknown = None;
     }
 
     pub(super) fn ask(&mut self, need: Need, layout: &Layout, batch: &mut Batch) {
@@ -92,6 +99,9 @@ impl Heap {
     ) -> Outcome {
         let may_ask = may_ask && self.steps < MOST_STEPS;
         found.clear();
+        if may_ask && self.follows_unknown(context) {
+            return Outcome::Needs(Need::More);
+        }
         let Some(current) = self.current(context) else { return Outcome::Torn };
         let outcome = match self.chain(current, Pass::After, may_ask, not_code, context, found) {
             Outcome::Torn => {
@@ -108,7 +118,10 @@ impl Heap {
             outcome => outcome,
         };
         match outcome {
-            Outcome::Needs(_) if self.verified >= MOST_AT_ONCE => Outcome::Needs(Need::More),
+            Outcome::Needs(_) if self.verified >= MOST_AT_ONCE => {
+                self.unknown = self.last_added;
+                Outcome::Needs(Need::More)
+            }
             Outcome::Complete | Outcome::Torn if self.unverified && may_ask => {
                 Outcome::Needs(Need::After)
             }
@@ -118,6 +131,25 @@ impl Heap {
             }
             outcome => outcome,
         }
+    }
+
+    /// Goes on along frames that were never met, one a round, without beginning anew at the
+    /// leaf each time; whether there was another.
+    fn follows_unknown(&mut self, context: &mut Context<'_>) -> bool {
+        let layout = &context.layout.frame;
+        let Some(mut next) = self.unknown.take() else { return false };
+        while let Some(range) = self.frames.meet(next) {
+            self.steps = self.steps.saturating_add(1);
+            let bytes = context.batch.prefix(range.slot(Pass::After)).unwrap_or_default();
+            let back = Header::read(bytes, 0, layout).map(|header| header.previous);
+            match back.filter(|back| back.is_plausible() && self.steps < MOST_STEPS) {
+                Some(back) => next = back,
+                None => return false,
+            }
+        }
+        let added = self.frames.add(next, with_locals(layout), context.batch);
+        self.unknown = added.then_some(next);
+        added
     }
 
     /// The running frame, by the thread state.
@@ -155,6 +187,7 @@ impl Heap {
             let Some(range) = self.frames.meet(next) else {
                 let length = with_locals(&context.layout.frame);
                 if may_ask && self.frames.add(next, length, context.batch) {
+                    self.last_added = Some(next);
                     return Outcome::Needs(Need::After);
                 }
                 torn = true;

@@ -42,7 +42,7 @@ pub(crate) const MOST_FRAMES: usize = 16_384;
 
 /// Rounds in which a thread may ask for more before what there is has to do. Heap frames
 /// are found one by one, so that a deep stack's first walk takes many.
-const MOST_ROUNDS: usize = 4096;
+const MOST_ROUNDS: usize = 12_000;
 
 /// How many frames one walk decodes, counting again those that it comes by in every round:
 /// a stack may be deep, or take many rounds, but not both without end.
