@@ -18,7 +18,6 @@ set -euo pipefail
 # Counts up when what this script makes changes.
 RECIPE=1
 VERSIONS=(3.13 3.14 3.15)
-SUITE='http://deb.debian.org/debian sid main'
 KEYS=/usr/share/keyrings/debian-archive-keyring.gpg
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -40,6 +39,17 @@ if ! [ -f "$KEYS" ]; then
     exit 1
 fi
 
+# From where this system has its own Debian, or from where one is told.
+release=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+mirror=${FARRIER_DEBIAN_MIRROR:-$(
+    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+        awk -v release="$release" '$2 == release && $3 == "main" { print $1; exit }'
+)}
+if [ -z "$mirror" ]; then
+    echo "sid's CPythons need a Debian mirror: name one in FARRIER_DEBIAN_MIRROR" >&2
+    exit 1
+fi
+
 # One at a time: a second caller waits and then finds everything done.
 mkdir -p "$cache"
 exec 9>"$cache/.lock"
@@ -55,7 +65,7 @@ trap 'rm -rf "$partial"' EXIT
 
 # An apt that knows of no package but sid's, and of none as installed. A mirror may lag.
 : >"$partial/apt/status"
-echo "deb [signed-by=$KEYS] $SUITE" >"$partial/apt/sources.list"
+echo "deb [signed-by=$KEYS] $mirror sid main" >"$partial/apt/sources.list"
 export APT_CONFIG=$partial/apt/config
 cat >"$APT_CONFIG" <<CONFIG
 Dir::Etc "$partial/apt";
