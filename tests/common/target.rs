@@ -51,16 +51,25 @@ impl Lines {
     }
 
     /// The next line that `find` finds something in. Lines before it are passed over.
-    fn wait_for<T>(&mut self, what: &str, mut find: impl FnMut(&str) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_for<T>(&mut self, what: &str, find: impl FnMut(&str) -> Option<T>) -> T {
+        self.within(PATIENCE, find).unwrap_or_else(|| {
+            panic!("waited in vain for {what}; it said:\n{}", self.seen.join("\n"))
+        })
+    }
+
+    /// The same, if it comes soon enough.
+    fn within<T>(
+        &mut self,
+        patience: Duration,
+        mut find: impl FnMut(&str) -> Option<T>,
+    ) -> Option<T> {
+        let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(line) = self.coming.recv_timeout(left) else {
-                panic!("waited in vain for {what}; it said:\n{}", self.seen.join("\n"));
-            };
+            let line = self.coming.recv_timeout(left).ok()?;
             let found = find(&line);
             self.seen.push(line);
-            if let Some(found) = found {
+            if found.is_some() {
                 return found;
             }
         }
@@ -251,7 +260,14 @@ impl Gunicorn {
 
     /// Reloads it (`kill -HUP`): the PIDs of the new workers, once they are ready.
     pub(crate) fn reload(&mut self) -> Vec<u32> {
+        const HEARD: &str = "Handling signal: hup";
         signal("HUP", self.pid());
+        // Of a first one nothing was heard now and then, on CPython 3.15.
+        let soon = Duration::from_secs(5);
+        if self.lines.within(soon, |line| line.contains(HEARD).then_some(())).is_none() {
+            println!("a first HUP was not heard");
+            signal("HUP", self.pid());
+        }
         self.wait_for_workers(self.workers)
     }
 
