@@ -178,7 +178,8 @@ fn most_of_a_real_mix_holds(version: &str, from_another_cpu: f64) {
         say(&text);
         let share = run.share(&[Grade::Exact, Grade::Functions]);
         assert!(share >= least, "{text}: {least} is the least");
-        assert!(run.rate() >= mix.least, "{text}");
+        let least = if place == Where::Anywhere { mix.least } else { mix.least / 20.0 };
+        assert!(run.rate() >= least, "{text}");
     }
 }
 

@@ -141,7 +141,9 @@ impl Heap {
         while let Some(range) = self.frames.meet(next) {
             self.steps = self.steps.saturating_add(1);
             let bytes = context.batch.prefix(range.slot(Pass::After)).unwrap_or_default();
-            let back = Header::read(bytes, 0, layout).map(|header| header.previous);
+            // What a dead frame leads to is for the whole chain to judge.
+            let header = Header::read(bytes, 0, layout).filter(|_| is_alive(bytes, layout));
+            let back = header.map(|header| header.previous);
             match back.filter(|back| back.is_plausible() && self.steps < MOST_STEPS) {
                 Some(back) => next = back,
                 None => return false,
