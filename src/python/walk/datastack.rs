@@ -150,12 +150,6 @@ impl DataStack {
         }
     }
 
-    /// How many ranges both readings have together.
-    pub(super) fn ranges(&self) -> usize {
-        let each = self.chunks.len().saturating_add(self.outside.len());
-        each.saturating_mul(2).saturating_add(self.cframes.len())
-    }
-
     pub(super) const fn start(&mut self) {
         self.instants = 0;
         self.verified = 0;

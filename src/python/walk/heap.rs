@@ -63,11 +63,6 @@ impl Heap {
         }
     }
 
-    /// How many ranges both readings have together.
-    pub(super) fn ranges(&self) -> usize {
-        self.frames.len().saturating_mul(2)
-    }
-
     pub(super) const fn start(&mut self) {
         self.verified = 0;
         self.steps = 0;

@@ -8,7 +8,8 @@
 //!       before             instant           after
 //! ask   A: stack, frames │ thread state │ B: frames, stack       one process_vm_readv
 //!
-//! callers the same in A and B, instructions too              → exact
+//! callers the same in A and B, instructions too, and the
+//! thread cannot have run meanwhile                           → exact
 //! callers the same functions in A and B, the leaf is one     → functions
 //! only some callers are the same in both                     → partial, the leaf is (unsettled)
 //! nothing                                                    → lost
@@ -51,10 +52,6 @@ const MOST_STEPS: usize = 1 << 22;
 /// How much all walks of a look may ask for before they have to do with what there is, in
 /// bytes: thousands of threads with usual stacks, or a few with the largest.
 const MOST_ASKED: usize = 48 << 20;
-
-/// How many ranges of memory the two readings of a running thread may have, so that the
-/// time between them, some microseconds, is too short for the same call to come again.
-const MOST_BRIEF: usize = 24;
 
 /// A frame as it was found.
 #[derive(Debug, Clone, Copy)]
@@ -161,16 +158,6 @@ pub(crate) struct Walk {
 enum Stack {
     Data(DataStack),
     Heap(Heap),
-}
-
-impl Stack {
-    /// How many ranges both readings have together.
-    fn ranges(&self) -> usize {
-        match self {
-            Self::Data(stack) => stack.ranges(),
-            Self::Heap(stack) => stack.ranges(),
-        }
-    }
 }
 
 impl Walk {
@@ -303,21 +290,9 @@ impl Walk {
         self.grade = match leaf {
             None if complete && found.is_empty() => Grade::Exact,
             Some(leaf) if settled(leaf) => {
-                // Long readings may find the same words of another call. And who has called
-                // somebody is past the beginning.
-                let brief = !self.moves || self.stack.ranges() <= MOST_BRIEF;
-                let begun = |found: &Found| {
-                    let code = context.codes.get(found.frame.code);
-                    !self.moves
-                        || code.is_some_and(|code| {
-                            code.is_internal || found.frame.offset > code.first_traceable
-                        })
-                };
+                // A thread that runs may have come to the same words by another way.
                 let mut callers = found.iter().take(callers);
-                if leaf.same_function
-                    && brief
-                    && callers.all(|found| found.same_place && begun(found))
-                {
+                if !self.moves && leaf.same_function && callers.all(|found| found.same_place) {
                     Grade::Exact
                 } else {
                     Grade::Functions

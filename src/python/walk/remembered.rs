@@ -70,11 +70,6 @@ impl Remembered {
         }
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.ranges.len()
-    }
-
     /// Asks for them once, both before and after: for what cannot be torn.
     pub(super) fn ask_once(&mut self, length: usize, batch: &mut Batch) {
         for range in &mut self.ranges {
