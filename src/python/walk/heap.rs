@@ -191,10 +191,7 @@ impl Heap {
                 found.clear();
                 break;
             };
-            let other = match pass {
-                Pass::Before => range.slot(Pass::After),
-                Pass::After => range.slot(Pass::Before),
-            };
+            let other = range.slot(pass.other());
             let twice = range.was_read_twice();
             match self.one(next, range.slot(pass), other, twice, not_code, context) {
                 Ok((frame, _)) => found.push(frame),

@@ -94,6 +94,16 @@ enum Pass {
     After,
 }
 
+impl Pass {
+    /// The one that it is compared with.
+    const fn other(self) -> Self {
+        match self {
+            Self::Before => Self::After,
+            Self::After => Self::Before,
+        }
+    }
+}
+
 /// A frame of a stack, and how far the two readings agree on it.
 #[derive(Debug, Clone, Copy)]
 struct Found {

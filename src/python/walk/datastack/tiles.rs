@@ -107,7 +107,7 @@ impl DataStack {
             let (Some(header), Some(kind)) = (Header::read(bytes, 0, &layout), kind) else {
                 return Chain::Broken;
             };
-            let other = context.batch.prefix(range.slot(Pass::Before)).unwrap_or_default();
+            let other = context.batch.prefix(range.slot(pass.other())).unwrap_or_default();
             let other = Header::read(other, 0, &layout).unwrap_or_default();
             self.same_links &= header.same_function(&other);
             if kind < shim_from {
@@ -267,8 +267,8 @@ impl DataStack {
         let mut decoded = after.decode(address, Some((chunk.after, at)), false, not_code, context);
         let mut header = after;
         if is_leaf && matches!(decoded, Decoded::Bad) && layout.tag_mask != 0 {
-            // From 3.14 on a frame's code is cleared when it returns: what was there before
-            // is the running call, or else its instruction still tells the function.
+            // From 3.14 on a frame's code is cleared when it returns, so what was there before
+            // is the running call.
             header = before;
             decoded = before.decode(address, Some((chunk.before, at)), false, not_code, context);
         }
