@@ -49,7 +49,7 @@ mod type_flag {
 
 /// How many bytes before an object may belong to it: two words of the managed dict and
 /// two of the garbage collector's head.
-const BEFORE: u64 = 32;
+const BEFORE: usize = 32;
 
 /// How many bytes of an object's start are read: its head, `__dict__` and `__weakref__`
 /// of a plain instance, and the head of the values behind it.
@@ -66,12 +66,12 @@ struct Window {
 }
 
 /// The bytes of a [`Window`].
-const WINDOW: usize = BEFORE as usize + HEAD;
+const WINDOW: usize = BEFORE + HEAD;
 
 impl Window {
     /// A word by its offset from the object's start; `None` beyond what was read.
     fn word(&self, offset: i64) -> Option<RemoteAddress> {
-        let at = usize::try_from(offset.checked_add(BEFORE.cast_signed())?).ok()?;
+        let at = usize::try_from(offset.checked_add_unsigned(BEFORE as u64)?).ok()?;
         View(self.bytes.get(..self.length)?).address(at)
     }
 }
@@ -140,7 +140,7 @@ impl Objects<'_> {
     ) -> Option<(Window, Option<Shape>)> {
         let layout = self.layout.object;
         self.batch.clear();
-        let start = RemoteAddress::new(object.get().checked_sub(BEFORE)?);
+        let start = RemoteAddress::new(object.get().checked_sub(BEFORE as u64)?);
         let window = self.batch.ask(start, WINDOW);
         let words = class.map(|class| {
             [
