@@ -6,8 +6,8 @@ use super::judge::{Found, Judge, KnownMarks, Verdict};
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Look, Shared};
 use crate::model::{
-    Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
-    Thread,
+    Evidence, Frame, Grade, On, OnId, ProcessFacts, ProcessId, Sample, StackId, StackNode, State,
+    Tables, TargetProcess, Thread,
 };
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
 use crate::python::{self, Runtime};
@@ -279,7 +279,10 @@ impl Target {
         let verdict = judge.judge(&found, process, memory, &mut common.marks, &mut common.tables);
         let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
         common.cut_stacks += u64::from(thread.frames().len() > common.max_depth);
-        let stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
+        let mut stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
+        if holds_gil && stack_holds && runtime.is_collecting(thread) {
+            stack = Some(collecting(stack, &mut common.tables));
+        }
         let blocked = !matches!(verdict.state, State::Running | State::Unknown);
         if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
             // It went on after its call was read: the stack may be of a later moment.
@@ -356,6 +359,13 @@ impl Target {
             self.facts.rss_bytes_last = resident;
         }
     }
+}
+
+/// The stack of a thread that is in the cyclic garbage collector.
+fn collecting(stack: Option<StackId>, tables: &mut Tables) -> StackId {
+    let function = tables.intern_function_named("(gc)", "", 0);
+    let frame = tables.intern_frame(Frame { function, line: 0 });
+    tables.intern_stack(StackNode { parent: stack, frame })
 }
 
 /// The topmost function of a thread that holds the GIL, and what it serves.
