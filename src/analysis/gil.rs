@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::shares::{Shares, by_seconds, share};
-use super::summary::{Gil, GilHolder, GilProcess};
+use super::summary::{Gil, GilBlocked, GilHolder, GilProcess};
 use crate::model::{EndpointId, FunctionId, On, ProcessId, State};
 use crate::profile::Profile;
 use crate::units::Nanos;
@@ -26,9 +26,7 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
     let mut by_process: FxHashMap<ProcessId, Held> = FxHashMap::default();
     for cell in profile.cells() {
         let process = by_process.entry(tables.thread(cell.key.thread).process).or_default();
-        if cell.key.holds_gil {
-            process.held += cell.weight;
-        }
+        process.held += cell.gil_held;
         match cell.key.state {
             State::Idle => continue,
             State::GilWait => process.waited += cell.weight,
@@ -49,7 +47,10 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
                 pid: facts.pid.get(),
                 held_share: share(process.held, there),
                 wait_share: share(process.waited, process.busy),
-                switches_per_s: None,
+                switches_per_s: facts
+                    .gil_switches
+                    .filter(|_| facts.gil_watched > Nanos::ZERO)
+                    .map(|switches| switches as f64 / facts.gil_watched.as_secs_f64()),
             }
         })
         .collect();
@@ -58,6 +59,7 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
         wait_share: shares.of(waited),
         by_process: rows,
         holders: holders(profile),
+        blocked: blocked(profile),
     })
 }
 
@@ -68,7 +70,7 @@ fn holders(profile: &Profile) -> Vec<GilHolder> {
     for cell in profile.cells() {
         if let (true, Some(stack)) = (cell.key.holds_gil, cell.key.stack) {
             let function = tables.frame(tables.stack(stack).frame).function;
-            sums.entry((cell.key.endpoint, function)).or_default().0 += cell.weight;
+            sums.entry((cell.key.endpoint, function)).or_default().0 += cell.gil_held;
         }
         if let (State::GilWait, Some(on)) = (cell.key.state, cell.key.on)
             && let On::Holder { function, endpoint } = tables.on(on)
@@ -94,6 +96,45 @@ fn holders(profile: &Profile) -> Vec<GilHolder> {
         by_seconds(one.blocked_others_s, other.blocked_others_s)
             .then_with(|| by_seconds(one.held_s, other.held_s))
             .then_with(|| (&one.endpoint, &one.function).cmp(&(&other.endpoint, &other.function)))
+    });
+    rows
+}
+
+/// Who was blocked behind whom.
+fn blocked(profile: &Profile) -> Vec<GilBlocked> {
+    let tables = profile.tables();
+    let mut behind: FxHashMap<(EndpointId, EndpointId, FunctionId), Nanos> = FxHashMap::default();
+    let mut busy: FxHashMap<EndpointId, Nanos> = FxHashMap::default();
+    for cell in profile.cells() {
+        let waits = cell.key.endpoint;
+        if cell.key.state != State::Idle {
+            *busy.entry(waits).or_default() += cell.weight;
+        }
+        if let (State::GilWait, Some(on)) = (cell.key.state, cell.key.on)
+            && let On::Holder { function, endpoint } = tables.on(on)
+        {
+            *behind.entry((waits, endpoint, function)).or_default() += cell.weight;
+        }
+    }
+    let label = |endpoint| tables.string(tables.endpoint(endpoint).label).to_owned();
+    let row = |((waits, holds, function), seconds): ((EndpointId, _, _), Nanos)| {
+        let function = tables.function(function);
+        GilBlocked {
+            endpoint: label(waits),
+            holder_endpoint: label(holds),
+            function: tables.string(function.name).to_owned(),
+            file: Some(tables.string(function.file).to_owned()).filter(|file| !file.is_empty()),
+            line: Some(function.first_line).filter(|&line| line > 0),
+            seconds: seconds.as_secs_f64(),
+            share: share(seconds, busy.get(&waits).copied().unwrap_or_default()),
+        }
+    };
+    let mut rows: Vec<_> = behind.into_iter().map(row).collect();
+    let names = |row: &GilBlocked| {
+        (row.endpoint.clone(), row.holder_endpoint.clone(), row.function.clone(), row.file.clone())
+    };
+    rows.sort_by(|one, other| {
+        by_seconds(one.seconds, other.seconds).then_with(|| names(one).cmp(&names(other)))
     });
     rows
 }

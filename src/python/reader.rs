@@ -425,6 +425,14 @@ impl Runtime {
         Some(read.result(&self.layout, &self.batch))
     }
 
+    /// How often the GIL had changed hands by the last look, since the interpreter began; if
+    /// there are several, all of them together. `None` if none is in use or could be read.
+    pub fn gil_switches(&self) -> Option<u64> {
+        let gils = self.gil_reads.iter().map(|read| read.result(&self.layout, &self.batch));
+        let in_use = gils.filter(|gil| gil.size > 0).map(|gil| gil.switches);
+        in_use.reduce(u64::wrapping_add)
+    }
+
     /// The thread state that holds the GIL at this address now: one read.
     pub fn gil_holder(
         &mut self,

@@ -51,6 +51,8 @@ pub(super) struct Target {
     listed: Nanos,
     /// How long that list holds if nothing seems to have changed.
     list_interval: Nanos,
+    /// When the count of the GIL's switches was first read, and what it was then.
+    first_switches: Option<(Nanos, u64)>,
     /// When the process was last ticked.
     ticked: Option<Nanos>,
     /// Whether a frame has told the worker class.
@@ -105,6 +107,8 @@ impl Target {
             free_threaded: runtime.is_free_threaded(),
             cpu: Nanos::ZERO,
             runqueue: Nanos::ZERO,
+            gil_switches: None,
+            gil_watched: Nanos::ZERO,
             rss_bytes_first: resident,
             rss_bytes_last: resident,
             requests: None,
@@ -124,6 +128,7 @@ impl Target {
             sampled: Vec::new(),
             listed: now,
             list_interval: LIST_INTERVAL,
+            first_switches: None,
             ticked: None,
             worker_class_known: false,
         };
@@ -191,6 +196,7 @@ impl Target {
             }
             let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
+            self.count_switches(now);
             for &index in &self.wanted {
                 self.tracks[index].glance_again(&mut common.calls);
             }
@@ -203,6 +209,16 @@ impl Target {
             self.relist(now)?;
         }
         Ok(())
+    }
+
+    /// Keeps how often the GIL has changed hands since it was first looked at.
+    fn count_switches(&mut self, now: Nanos) {
+        let Some(switches) = self.runtime.gil_switches() else { return };
+        let &mut (first, count) = self.first_switches.get_or_insert((now, switches));
+        if let (Some(since), true) = (switches.checked_sub(count), now > first) {
+            self.facts.gil_switches = Some(since);
+            self.facts.gil_watched = now.saturating_sub(first);
+        }
     }
 
     /// Moves us to the CPU of the thread that runs Python code: it cannot run while we do,
