@@ -4,8 +4,8 @@ use rustc_hash::FxHashMap;
 
 use super::shares::{Shares, by_seconds, share};
 use super::summary::{Gil, GilBlocked, GilHolder, GilProcess};
-use crate::model::{EndpointId, FunctionId, On, ProcessId, State};
-use crate::profile::Profile;
+use crate::model::{EndpointId, FunctionId, On, ProcessId, State, Tables};
+use crate::profile::{Key, Profile};
 use crate::units::Nanos;
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -13,6 +13,22 @@ struct Held {
     held: Nanos,
     waited: Nanos,
     busy: Nanos,
+}
+
+/// Who holds the GIL that a thread waits for, where that was seen.
+fn holder(key: &Key, tables: &Tables) -> Option<(FunctionId, EndpointId)> {
+    match (key.state, tables.on(key.on?)) {
+        (State::GilWait | State::Runnable, On::Holder { function, endpoint }) => {
+            Some((function, endpoint))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a thread waits for the GIL: blocked, or woken up and without a CPU to find that
+/// it still has to wait.
+fn wants_gil(key: &Key, tables: &Tables) -> bool {
+    key.state == State::GilWait || holder(key, tables).is_some()
 }
 
 /// The GIL's part in a profile; `None` where no process has one.
@@ -27,10 +43,11 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
     for cell in profile.cells() {
         let process = by_process.entry(tables.thread(cell.key.thread).process).or_default();
         process.held += cell.gil_held;
-        match cell.key.state {
-            State::Idle => continue,
-            State::GilWait => process.waited += cell.weight,
-            _ => {}
+        if cell.key.state == State::Idle {
+            continue;
+        }
+        if wants_gil(&cell.key, tables) {
+            process.waited += cell.weight;
         }
         process.busy += cell.weight;
     }
@@ -72,9 +89,7 @@ fn holders(profile: &Profile) -> Vec<GilHolder> {
             let function = tables.frame(tables.stack(stack).frame).function;
             sums.entry((cell.key.endpoint, function)).or_default().0 += cell.gil_held;
         }
-        if let (State::GilWait, Some(on)) = (cell.key.state, cell.key.on)
-            && let On::Holder { function, endpoint } = tables.on(on)
-        {
+        if let Some((function, endpoint)) = holder(&cell.key, tables) {
             sums.entry((endpoint, function)).or_default().1 += cell.weight;
         }
     }
@@ -110,9 +125,7 @@ fn blocked(profile: &Profile) -> Vec<GilBlocked> {
         if cell.key.state != State::Idle {
             *busy.entry(waits).or_default() += cell.weight;
         }
-        if let (State::GilWait, Some(on)) = (cell.key.state, cell.key.on)
-            && let On::Holder { function, endpoint } = tables.on(on)
-        {
+        if let Some((function, endpoint)) = holder(&cell.key, tables) {
             *behind.entry((waits, endpoint, function)).or_default() += cell.weight;
         }
     }

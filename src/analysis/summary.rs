@@ -224,7 +224,8 @@ pub struct FunctionRow {
 pub struct Gil {
     /// Of the time for which processes with a GIL were there, how much it was held.
     pub held_share: f64,
-    /// Of all non-idle thread-seconds, how many waited for it.
+    /// Of all non-idle thread-seconds, how many waited for it: in `gil_wait`, and in
+    /// `runnable` after having been woken up in that wait.
     pub wait_share: f64,
     /// The same for each process.
     pub by_process: Vec<GilProcess>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::cells::Cells;
 use super::requests::Requests;
 use super::sharing::{Rest, Sharing};
+use super::woken::Woken;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
     EndpointId, Frame, FunctionId, Grade, Note, ProcessFacts, ProcessId, Progress, RequestId,
@@ -38,6 +39,32 @@ struct LastSeen {
     cell: Option<u32>,
     request: Option<(RequestId, EndpointId)>,
     sharing: Sharing,
+    woken: Woken,
+}
+
+impl LastSeen {
+    /// Adds a sample to its cell.
+    fn add(&mut self, at: Nanos, sample: &Sample, cells: &mut Cells) {
+        let key = Key {
+            thread: sample.thread,
+            endpoint: sample.endpoint,
+            stack: sample.stack,
+            on: sample.on,
+            state: sample.state,
+            evidence: sample.evidence,
+            grade: sample.grade,
+            holds_gil: sample.holds_gil,
+        };
+        let known = self.cell.filter(|&cell| cells.get(cell).key == key);
+        let number = known.unwrap_or_else(|| cells.of(key));
+        self.cell = Some(number);
+        let cell = cells.get_mut(number);
+        cell.samples += 1;
+        if sample.holds_gil {
+            cell.gil_held += sample.weight;
+        }
+        self.sharing.add(at, sample, number, cells);
+    }
 }
 
 impl Builder {
@@ -58,7 +85,9 @@ impl Builder {
     /// `lost` sample stands under `(lost)`.
     pub fn finish(self, mut tables: Tables) -> Profile {
         let (mut cells, mut rest) = (self.cells, Vec::new());
-        for seen in self.threads {
+        for mut seen in self.threads {
+            let mut woken = std::mem::take(&mut seen.woken);
+            woken.decide(None, &mut |at, sample| seen.add(at, sample, &mut cells));
             if let Some(cell) = seen.cell {
                 let thread = cells.get(cell).key.thread;
                 seen.sharing.finish(thread, &mut cells, &mut rest);
@@ -82,16 +111,6 @@ impl Builder {
     }
 
     fn add(&mut self, at: Nanos, sample: &Sample) {
-        let key = Key {
-            thread: sample.thread,
-            endpoint: sample.endpoint,
-            stack: sample.stack,
-            on: sample.on,
-            state: sample.state,
-            evidence: sample.evidence,
-            grade: sample.grade,
-            holds_gil: sample.holds_gil,
-        };
         let thread = sample.thread.index();
         if self.threads.len() <= thread {
             self.threads.resize_with(thread + 1, LastSeen::default);
@@ -100,15 +119,9 @@ impl Builder {
         if let Some(request) = sample.request {
             self.requests.seen(sample.thread, &mut last.request, request, sample.endpoint);
         }
-        let known = last.cell.filter(|&cell| self.cells.get(cell).key == key);
-        let number = known.unwrap_or_else(|| self.cells.of(key));
-        last.cell = Some(number);
-        let cell = self.cells.get_mut(number);
-        cell.samples += 1;
-        if sample.holds_gil {
-            cell.gil_held += sample.weight;
-        }
-        last.sharing.add(at, sample, number, &mut self.cells);
+        let mut woken = std::mem::take(&mut last.woken);
+        woken.push(at, sample, |at, sample| last.add(at, sample, &mut self.cells));
+        last.woken = woken;
     }
 
     fn take_progress(&mut self, progress: &Progress) {

@@ -30,6 +30,11 @@ impl Cells {
         &mut self.all[cell as usize]
     }
 
+    /// Adds to the weight of a cell.
+    pub(super) fn add(&mut self, cell: u32, nanos: u64) {
+        self.get_mut(cell).weight += Nanos::from_nanos(nanos);
+    }
+
     /// All of them, in the order in which their keys were first seen.
     pub(super) fn all(&self) -> &[Cell] {
         &self.all

@@ -233,7 +233,8 @@ pub(crate) fn shop() -> Profile {
     let on = shop.named("threading.Lock");
     shop.add(50, Sample { stack, on, request: request(5), ..sample(pool_1, orders, State::Lock) });
     let stack = shop.stack(&[server, wsgi, order]);
-    let wanting = sample(pool_1, orders, State::Runnable);
+    let runqueue = Nanos::from_millis(10);
+    let wanting = Sample { runqueue, ..sample(pool_1, orders, State::Running) };
     shop.add(30, Sample { stack, request: request(5), grade: Grade::Functions, ..wanting });
 
     let stack = shop.stack(&[("Thread.run", "/usr/lib/python3.11/threading.py", 960, 982)]);

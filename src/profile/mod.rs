@@ -17,6 +17,7 @@ mod requests;
 mod routings;
 mod select;
 mod sharing;
+mod woken;
 
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ pub struct Key {
     /// Its stack; `None` when it had no Python frame. In a finished profile a
     /// `partial` sample ends in `(unsettled)` and a `lost` one is `(lost)` alone.
     pub stack: Option<StackId>,
-    /// What it waited on.
+    /// What it waited on. A `runnable` thread with a [`crate::model::On::Holder`] waits for
+    /// the GIL, and for a CPU to find that it still has to.
     pub on: Option<OnId>,
     /// What it was doing.
     pub state: State,
@@ -66,7 +68,7 @@ pub struct Cell {
     /// For how long the thread held the GIL: as far as the key says so, the time since its
     /// last sample each.
     pub gil_held: Nanos,
-    /// How many samples. [`State::Runnable`] is told by counters alone and has none.
+    /// How many samples. [`State::Runnable`] is mostly told by counters alone and has none.
     pub samples: u64,
 }
 

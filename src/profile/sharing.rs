@@ -26,9 +26,11 @@
 //! - Within an endpoint, and within the boundaries, running looks share CPU and run-queue
 //!   time (`running`, `runnable`), and the other looks share what remains of the wall time,
 //!   each by the time it stands for. So a thread that wakes up for an instant between two
-//!   looks at its sleep has its CPU time, and one that was found running because it was
-//!   being looked at (a waiter for the GIL that wakes up every five milliseconds, and
-//!   queues for the CPU that the profiler is on) does not get more than it had.
+//!   looks at its sleep has its CPU time, and one that was found running only because the
+//!   profiler kept it from its CPU does not get more than it had.
+//! - Looks that are known to have found it in the run queue (waiters for the GIL, see
+//!   `woken.rs`) have their part in the run-queue time and none in the CPU time. Running
+//!   looks stand for the CPU time and the rest of the run-queue time.
 //!
 //! Counters lag: that of a running thread by up to one tick of the kernel (4 ms), and a wait
 //! for a CPU is added only when it is over. Nothing is lost by that, it comes later. So sums
@@ -85,7 +87,28 @@ struct Look {
     cell: u32,
     /// The time that they stand for.
     weight: u64,
-    runs: bool,
+    kind: Kind,
+}
+
+/// What a look says of the thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It has a CPU or wants one.
+    Runs,
+    /// It wants one.
+    Queues,
+    /// It is blocked, or nothing is known.
+    Other,
+}
+
+impl Kind {
+    const fn of(state: State) -> Self {
+        match state {
+            State::Running => Self::Runs,
+            State::Runnable => Self::Queues,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What all intervals of one endpoint, or all boundaries, add up to in this window.
@@ -97,12 +120,29 @@ struct Part {
     runqueue: u64,
     /// Wall time less these.
     blocked: i64,
-    /// The weight of all looks that found it running, and of all others.
-    running_looks: u64,
-    other_looks: u64,
-    /// The same, of those that had their share.
-    running_done: u64,
-    other_done: u64,
+    /// The weight of all looks of each [`Kind`], and of those that had their share.
+    looks: [u64; 3],
+    done: [u64; 3],
+}
+
+impl Part {
+    const fn looks(&self, kind: Kind) -> u64 {
+        self.looks[kind as usize]
+    }
+
+    /// The run-queue time of its running looks, and that of those that are known to queue.
+    fn runqueues(&self) -> [u64; 2] {
+        let (runs, queues) = (self.looks(Kind::Runs), self.looks(Kind::Queues));
+        let of_running = match (runs, queues) {
+            (_, 0) => self.runqueue,
+            (0, _) => 0,
+            _ => {
+                let wanted = runs.saturating_sub(self.cpu);
+                portion(self.runqueue, wanted, wanted.saturating_add(queues))
+            }
+        };
+        [of_running, self.runqueue - of_running]
+    }
 }
 
 impl Sharing {
@@ -117,19 +157,19 @@ impl Sharing {
         }
         (cpu, runqueue) = (cpu.min(MOST_AT_ONCE), runqueue.min(MOST_AT_ONCE));
         let part = self.part(sample);
-        let runs = sample.state == State::Running;
+        let kind = Kind::of(sample.state);
         let sums = &mut self.parts[part as usize];
         sums.cpu = sums.cpu.saturating_add(cpu);
         sums.runqueue = sums.runqueue.saturating_add(runqueue);
         let blocked = weight.cast_signed() - cpu.cast_signed() - runqueue.cast_signed();
         sums.blocked = sums.blocked.saturating_add(blocked);
-        let looks = if runs { &mut sums.running_looks } else { &mut sums.other_looks };
+        let looks = &mut sums.looks[kind as usize];
         *looks = looks.saturating_add(weight);
         match self.looks.last_mut() {
             Some(last) if (last.part, last.cell) == (part, cell) => {
                 last.weight = last.weight.saturating_add(weight);
             }
-            _ => self.looks.push(Look { part, cell, weight, runs }),
+            _ => self.looks.push(Look { part, cell, weight, kind }),
         }
         self.last = Some(Last::of(sample));
         (self.at, self.cell) = (at, cell);
@@ -162,7 +202,7 @@ impl Sharing {
     }
 
     fn was_seen_running(&self) -> bool {
-        self.parts.iter().any(|part| part.running_looks > 0)
+        self.parts.iter().any(|part| part.looks(Kind::Runs) > 0 || part.looks(Kind::Queues) > 0)
     }
 
     /// Ends the window: gives all of its time to cells, as far as there are looks for it.
@@ -179,7 +219,7 @@ impl Sharing {
     /// There are no counters, or none so far: each look stands for its own time.
     fn settle_as_seen(&mut self, cells: &mut Cells) {
         for look in &self.looks {
-            cells.get_mut(look.cell).weight += Nanos::from_nanos(look.weight);
+            cells.add(look.cell, look.weight);
         }
         for part in &mut self.parts {
             *part = Part { endpoint: part.endpoint, ..Part::default() };
@@ -187,31 +227,30 @@ impl Sharing {
     }
 
     fn settle_as_counted(&mut self, cells: &mut Cells) {
-        for part in self.parts.iter_mut().filter(|part| part.other_looks == 0) {
+        for part in self.parts.iter_mut().filter(|part| part.looks(Kind::Other) == 0) {
             self.owed = self.owed.saturating_add(std::mem::take(&mut part.blocked));
         }
-        for part in self.parts.iter_mut().filter(|part| part.other_looks > 0) {
+        for part in self.parts.iter_mut().filter(|part| part.looks(Kind::Other) > 0) {
             let all = part.blocked.saturating_add(std::mem::take(&mut self.owed));
             part.blocked = all.max(0);
             self.owed = all.min(0);
         }
         for look in &self.looks {
             let part = &mut self.parts[look.part as usize];
-            if look.runs {
-                let done = part.running_done;
-                let share = |sum| share(sum, done, look.weight, part.running_looks);
-                give(cells, look.cell, share(part.cpu), share(part.runqueue));
-                part.running_done = done.saturating_add(look.weight);
-            } else {
-                let blocked = part.blocked.cast_unsigned();
-                let share = share(blocked, part.other_done, look.weight, part.other_looks);
-                cells.get_mut(look.cell).weight += Nanos::from_nanos(share);
-                part.other_done = part.other_done.saturating_add(look.weight);
+            let (all, done) = (part.looks(look.kind), part.done[look.kind as usize]);
+            let share = |sum| share(sum, done, look.weight, all);
+            let [of_running, of_queueing] = part.runqueues();
+            match look.kind {
+                Kind::Runs => give(cells, look.cell, share(part.cpu), share(of_running)),
+                Kind::Queues => cells.add(look.cell, share(of_queueing)),
+                Kind::Other => cells.add(look.cell, share(part.blocked.cast_unsigned())),
             }
+            part.done[look.kind as usize] = done.saturating_add(look.weight);
         }
         for part in &mut self.parts {
-            let waits = part.running_looks == 0;
-            let (cpu, runqueue) = if waits { (part.cpu, part.runqueue) } else { (0, 0) };
+            let (runs, queues) = (part.looks(Kind::Runs) > 0, part.looks(Kind::Queues) > 0);
+            let cpu = if runs { 0 } else { part.cpu };
+            let runqueue = if runs || queues { 0 } else { part.runqueue };
             *part = Part { endpoint: part.endpoint, cpu, runqueue, ..Part::default() };
         }
     }
@@ -287,7 +326,7 @@ fn give(cells: &mut Cells, cell: u32, cpu: u64, runqueue: u64) {
     if runqueue > 0 {
         let key = Key { state: State::Runnable, ..running.key };
         let runnable = cells.of(key);
-        cells.get_mut(runnable).weight += Nanos::from_nanos(runqueue);
+        cells.add(runnable, runqueue);
     }
 }
 
