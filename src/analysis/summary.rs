@@ -304,12 +304,13 @@ pub struct Statement {
 pub struct Listen {
     /// Where it listens.
     pub address: String,
-    /// Connections that waited to be accepted, on average.
-    pub backlog_mean: f64,
+    /// Connections that waited to be accepted, on average over the recording; `null`
+    /// where the kernel does not tell.
+    pub backlog_mean: Option<f64>,
     /// The most that were seen to wait.
-    pub backlog_max: u64,
+    pub backlog_max: Option<u64>,
     /// The most that may wait.
-    pub backlog_limit: u64,
+    pub backlog_limit: Option<u64>,
 }
 
 /// Something to tell a person.
