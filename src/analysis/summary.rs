@@ -275,8 +275,23 @@ pub struct WaitRow {
     pub share: f64,
     /// Who waited.
     pub endpoints: Vec<EndpointSeconds>,
+    /// The lines of the application that waited, longest first; at the most ten.
+    pub at: Vec<WaitPlace>,
     /// The statements that were being carried out.
     pub statements: Vec<Statement>,
+}
+
+/// A line of the application that waited: its topmost one, whichever libraries it called.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WaitPlace {
+    /// The function's qualified name.
+    pub function: String,
+    /// Its file, in full.
+    pub file: String,
+    /// The line that waited; `null` where that is not known.
+    pub line: Option<u32>,
+    /// How long.
+    pub seconds: f64,
 }
 
 /// An endpoint's part in something.

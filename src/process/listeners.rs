@@ -138,8 +138,7 @@ impl Listeners {
     /// What the program serves that listens at an address in a namespace; `None` if nothing
     /// listens there, or it is not a program that is known.
     pub fn service_at(&self, namespace: Option<u64>, address: SocketAddr) -> Option<&'static str> {
-        let namespace =
-            self.namespaces.iter().find(|known| Some(known.number) == namespace)?;
+        let namespace = self.namespaces.iter().find(|known| Some(known.number) == namespace)?;
         let exact = |at: &SocketAddr| *at == address;
         let any = |at: &SocketAddr| at.port() == address.port() && at.ip().is_unspecified();
         let find = |matches: &dyn Fn(&SocketAddr) -> bool| {

@@ -120,11 +120,9 @@ pub(super) fn unix(sockets: &mut Vec<(u64, Socket)>) -> Result<(), Errno> {
 pub(super) fn listening_unix(sockets: &mut Vec<(u64, Socket)>) -> Result<(), Errno> {
     let request = unix_request(1 << UNIX_LISTEN, SHOW_NAME | SHOW_QUEUE);
     dump(SOCK_DIAG_BY_FAMILY, &request, |message| {
-        each_of_a_process(
-            parse_unix(message),
-            |found| found.inode,
-            &mut |found: Unix| sockets.push((found.inode, Socket::Listening(found.listening()))),
-        );
+        each_of_a_process(parse_unix(message), |found| found.inode, &mut |found: Unix| {
+            sockets.push((found.inode, Socket::Listening(found.listening())))
+        });
     })
 }
 
@@ -374,10 +372,7 @@ mod tests {
         let name = Some(path.to_str().unwrap().to_owned());
         let Socket::Listening(listening) = &sockets[&inode(&listener)] else { panic!() };
         assert_eq!(listening.at, ListenAddress::Unix(name.clone()));
-        assert_eq!(
-            sockets[&inode(&client)],
-            Socket::Unix { path: name.clone(), accepting: false }
-        );
+        assert_eq!(sockets[&inode(&client)], Socket::Unix { path: name.clone(), accepting: false });
         assert_eq!(sockets[&inode(&server)], Socket::Unix { path: name, accepting: true });
         let pair = Socket::Unix { path: None, accepting: false };
         assert_eq!(sockets[&inode(&one)], pair);

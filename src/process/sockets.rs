@@ -319,11 +319,11 @@ impl Process {
     pub(super) fn socket_inodes(&self) -> FxHashSet<u64> {
         /// A server with more connections than this has opened what it listens on before.
         const MOST: usize = 4096;
-        let inode = |number| match parse_link(&self.descriptor_target(number).ok()?.to_string_lossy())
-        {
-            Link::Socket(inode) => Some(inode),
-            _ => None,
-        };
+        let inode =
+            |number| match parse_link(&self.descriptor_target(number).ok()?.to_string_lossy()) {
+                Link::Socket(inode) => Some(inode),
+                _ => None,
+            };
         let descriptors = self.descriptors().unwrap_or_default();
         descriptors.into_iter().take(MOST).filter_map(inode).collect()
     }

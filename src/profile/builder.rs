@@ -147,6 +147,7 @@ impl Sink for Builder {
     }
 
     fn listen(&mut self, _: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        let room = self.listen.len() < ADDRESSES_KEPT;
         match self.listen.iter_mut().find(|known| known.address == queue.address) {
             Some(known) => {
                 known.at = known.at.max(queue.at);
@@ -155,7 +156,7 @@ impl Sink for Builder {
                 known.most = known.most.max(queue.most);
                 known.limit = queue.limit.or(known.limit);
             }
-            None if self.listen.len() < ADDRESSES_KEPT => self.listen.push(*queue),
+            None if room => self.listen.push(*queue),
             None => {}
         }
         Ok(())

@@ -21,8 +21,8 @@ pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
 
 use crate::model::{
-    EndpointId, Evidence, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId, Progress, Session, StackId,
-    State, Tables, ThreadId,
+    EndpointId, Evidence, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId, Progress,
+    Session, StackId, State, Tables, ThreadId,
 };
 use crate::units::Nanos;
 

@@ -115,9 +115,9 @@ impl HostPlace {
     pub(super) fn of(function_name: &str, file: &str) -> Option<&'static Self> {
         let name = last_part(function_name);
         let is_library = in_packages(file).is_some() || is_of_standard_library(file);
-        let known = HOSTS.iter().find(|(end, names, _)| {
-            is_library && file.ends_with(end) && names.contains(&name)
-        });
+        let known = HOSTS
+            .iter()
+            .find(|(end, names, _)| is_library && file.ends_with(end) && names.contains(&name));
         known.map(|(.., place)| place)
     }
 }

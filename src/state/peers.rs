@@ -205,7 +205,8 @@ pub fn describe_path(path: Option<&str>, library: Option<&str>) -> String {
     ];
     const RESOLVERS: &[&str] = &["/nscd/socket", "/io.systemd.Resolve", "/sssd/pipes/nss"];
     let Some(path) = path else {
-        return library.map_or("unix socket".to_owned(), |library| format!("{library} unix socket"));
+        return library
+            .map_or("unix socket".to_owned(), |library| format!("{library} unix socket"));
     };
     let file = path.rsplit('/').next().unwrap_or(path);
     let by_name = || match NAMES.iter().find(|(part, _)| file.contains(part)) {

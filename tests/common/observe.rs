@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use farrier::model::{
-    Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, StackId, Tables, Tick,
+    Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, StackId,
+    Tables, Tick,
 };
 use farrier::process::Process;
 use farrier::sampler;

@@ -5,6 +5,7 @@ mod functions;
 mod head;
 mod sampling;
 mod waits;
+mod workers;
 
 use std::io::{self, Write};
 
@@ -52,8 +53,9 @@ impl Report for Text {
         } else {
             page.endpoints(&summary);
             page.functions(&summary, profile);
-            page.waits(&summary);
+            page.waits(&summary, profile);
         }
+        page.workers(&summary);
         page.sampling(&summary);
         page.notes(&summary, profile.notes_left_out());
         for line in page.lines {

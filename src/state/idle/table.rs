@@ -1,6 +1,6 @@
 //! The functions that wait, by the file that they are defined in.
 
-use super::Meaning::{self, Either, Idle, Lock, Through};
+use super::Meaning::{Either, Idle, Lock, Through};
 use super::{Place, Row};
 
 macro_rules! rows {
