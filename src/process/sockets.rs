@@ -66,7 +66,7 @@ pub enum Descriptor {
     Pipe,
     /// An eventfd, signalfd or timerfd: what event loops are woken with.
     EventDescriptor,
-    /// A file or directory.
+    /// A file or directory; for a file that has no name any more, the folder it was in.
     File(PathId),
     /// An epoll set.
     Epoll,
@@ -341,7 +341,7 @@ enum Link<'t> {
 
 /// The words that the kernel gives for what has no path are in `fs/pipe.c`,
 /// `net/socket.c` and `fs/anon_inodes.c`.
-fn parse_link(target: &str) -> Link<'_> {
+fn parse_link<'t>(target: &'t str) -> Link<'t> {
     let numbered = |rest: &str| rest.strip_suffix(']').and_then(|number| number.parse().ok());
     if let Some(rest) = target.strip_prefix("socket:[") {
         return numbered(rest).map_or(Link::Other, Link::Socket);
@@ -354,7 +354,11 @@ fn parse_link(target: &str) -> Link<'_> {
         "anon_inode:[eventfd]" | "anon_inode:[signalfd]" | "anon_inode:[timerfd]" => Link::Event,
         device if device.starts_with("/dev/") && !device.starts_with("/dev/shm/") => Link::Other,
         path if path.starts_with('/') => {
-            Link::File(path.strip_suffix(" (deleted)").unwrap_or(path))
+            // A file without a name is a temporary one. There may be any number of them, and
+            // their numbers say nothing: the folder stands for all.
+            let folder = |path: &'t str| path.rfind('/').and_then(|at| path.get(..=at));
+            let deleted = path.strip_suffix(" (deleted)");
+            Link::File(deleted.map_or(path, |path| folder(path).unwrap_or(path)))
         }
         _ => Link::Other,
     }
@@ -390,7 +394,8 @@ mod tests {
         assert_eq!(parse_link("anon_inode:[eventpoll]"), Link::Epoll);
         assert_eq!(parse_link("anon_inode:[eventfd]"), Link::Event);
         assert_eq!(parse_link("anon_inode:inotify"), Link::Other);
-        assert_eq!(parse_link("/tmp/x y (deleted)"), Link::File("/tmp/x y"));
+        assert_eq!(parse_link("/tmp/x y (deleted)"), Link::File("/tmp/"));
+        assert_eq!(parse_link("/srv/x y"), Link::File("/srv/x y"));
         assert_eq!(parse_link("/dev/pts/0"), Link::Other);
         for bad in ["", "socket:[", "socket:[x]", "socket:[1", "socket:[99999999999999999999]"] {
             assert_eq!(parse_link(bad), Link::Other, "{bad:?}");

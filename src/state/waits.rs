@@ -239,7 +239,7 @@ mod tests {
             want(42, [9, 0x7f00, 16, 0, 0, 0]),
             Wanted::Connection { descriptor: 9, address, length: 16 }
         );
-        assert_eq!(want(202, [0x7f00, 0x189, 0, 0, 0, 0]), Wanted::Nothing);
+        assert_eq!(want(202, [0x5600_0000, 0x189, 0, 0, 0, 0]), Wanted::Nothing);
         assert_eq!(want(232, [5, 0x7f00, 64, 1000, 0, 0]), Wanted::Epoll(5));
         assert_eq!(
             want(7, [0x7f00, 1, 5000, 0, 0, 0]),
