@@ -44,11 +44,19 @@ fn origin(file: &str) -> Origin {
         Origin::None
     } else if PACKAGES.iter().any(|folder| file.contains(folder)) {
         Origin::Package
+    } else if is_script(file) {
+        Origin::Package
     } else if file.starts_with("<frozen ") || LIBRARIES.iter().any(|part| file.contains(part)) {
         Origin::StandardLibrary
     } else {
         Origin::Application
     }
+}
+
+/// Whether it is what a package installs to be called by: `…/bin/gunicorn`.
+fn is_script(file: &str) -> bool {
+    let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+    folder.ends_with("/bin") && !name.contains('.')
 }
 
 #[cfg(test)]
@@ -80,6 +88,7 @@ mod tests {
             (&[server, "/srv/app.py", "/srv/db.py", package, library][..], Some("/srv/db.py")),
             (&[server, package, library], Some(package)),
             (&[library, ""], None),
+            (&["/srv/venv/bin/gunicorn", server, library], Some(server)),
             (&["/srv/app.py", "<frozen importlib._bootstrap>"], Some("/srv/app.py")),
         ] {
             assert_eq!(found(files).as_deref(), expected, "{files:?}");

@@ -41,8 +41,8 @@ struct Namespace {
     /// A process in it, to read through.
     process: Process,
     sockets: Vec<(u64, Listening)>,
-    /// The inodes of those that a target has.
-    of_targets: FxHashSet<u64>,
+    /// The inodes of those that a serving target has.
+    of_serving: FxHashSet<u64>,
 }
 
 /// Connections that wait at one address.
@@ -73,15 +73,20 @@ impl Listeners {
     }
 
     /// Reads the lists of the targets' namespaces anew, and looks for the programs behind
-    /// sockets that were not there before.
-    pub fn refresh<'p>(&mut self, targets: impl Iterator<Item = &'p Process> + Clone) {
+    /// sockets that were not there before. The queues are of the sockets that the `serving`
+    /// among them have.
+    pub fn refresh<'p>(
+        &mut self,
+        targets: impl Iterator<Item = &'p Process>,
+        serving: impl Iterator<Item = &'p Process> + Clone,
+    ) {
         let mut namespaces = Vec::new();
-        for target in targets.clone() {
+        for target in targets {
             let Some(number) = target.net_namespace() else { continue };
             if !namespaces.iter().any(|known: &Namespace| known.number == number) {
                 let process = target.clone();
-                let (sockets, of_targets) = (Vec::new(), FxHashSet::default());
-                namespaces.push(Namespace { number, process, sockets, of_targets });
+                let (sockets, of_serving) = (Vec::new(), FxHashSet::default());
+                namespaces.push(Namespace { number, process, sockets, of_serving });
             }
         }
         for namespace in &mut namespaces {
@@ -93,16 +98,16 @@ impl Listeners {
         };
         let (before, now) = (inodes(&self.namespaces), inodes(&namespaces));
         let who: FxHashSet<_> =
-            targets.clone().map(|target| (target.pid(), target.start_time())).collect();
+            serving.clone().map(|process| (process.pid(), process.start_time())).collect();
         if now == before && who == self.looked_at {
             for (namespace, known) in namespaces.iter_mut().zip(&mut self.namespaces) {
-                namespace.of_targets = std::mem::take(&mut known.of_targets);
+                namespace.of_serving = std::mem::take(&mut known.of_serving);
             }
         } else {
-            let own: FxHashSet<u64> = targets.flat_map(Process::socket_inodes).collect();
+            let own: FxHashSet<u64> = serving.flat_map(Process::socket_inodes).collect();
             for namespace in &mut namespaces {
                 let sockets = namespace.sockets.iter().map(|&(inode, _)| inode);
-                namespace.of_targets = sockets.filter(|inode| own.contains(inode)).collect();
+                namespace.of_serving = sockets.filter(|inode| own.contains(inode)).collect();
             }
         }
         self.looked_at = who;
@@ -120,14 +125,14 @@ impl Listeners {
         let mut queues: Vec<AcceptQueue> = Vec::new();
         for namespace in &mut self.namespaces {
             let is_ours = namespace.number == self.own_namespace;
-            if namespace.of_targets.is_empty() || !(is_ours || after_refresh) {
+            if namespace.of_serving.is_empty() || !(is_ours || after_refresh) {
                 continue;
             }
             if is_ours && !after_refresh {
                 namespace.read(self.own_namespace);
             }
             for (inode, listening) in &namespace.sockets {
-                if namespace.of_targets.contains(inode) {
+                if namespace.of_serving.contains(inode) {
                     add_queue(&mut queues, listening);
                 }
             }
@@ -245,7 +250,7 @@ mod tests {
         let [one, any] = ["127.0.0.1:0", "0.0.0.0:0"].map(|at| TcpListener::bind(at).unwrap());
         let process = own();
         let mut listeners = Listeners::new(ourselves);
-        listeners.refresh([&process].into_iter());
+        listeners.refresh([&process].into_iter(), [&process].into_iter());
         let namespace = process.net_namespace();
         let at = |ip: &str, listener: &TcpListener| {
             let port = listener.local_addr().unwrap().port();
@@ -268,7 +273,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let process = own();
         let mut listeners = Listeners::new(|_, _| None);
-        listeners.refresh([&process].into_iter());
+        listeners.refresh([&process].into_iter(), [&process].into_iter());
         let waiting = |listeners: &mut Listeners, address: &str| {
             let queues = listeners.queues(false);
             let queue = queues.into_iter().find(|queue| queue.address == address).unwrap();

@@ -127,9 +127,9 @@ impl Descriptors {
     /// The least time between two readings of a list, so that a connection which lives for
     /// a tick or two is seen.
     const SCAN_INTERVAL: Nanos = Nanos::from_millis(15);
-    /// And the least multiple of what the last one cost: at the most 1 % of a CPU for each
+    /// And the least multiple of what the last one cost: at the most 2 % of a CPU for each
     /// list of a namespace, however many sockets the machine has.
-    const SCAN_SHARE: u64 = 100;
+    const SCAN_SHARE: u64 = 50;
     /// A socket that no list holds is looked for again after this.
     const FIRST_BACKOFF: Nanos = Nanos::from_millis(100);
     /// And then after an interval that doubles up to this.
@@ -206,9 +206,10 @@ impl Descriptors {
             }
             // Not again at once, whatever comes of it.
             *next_scan = now.saturating_add(Self::SCAN_INTERVAL);
+            let used = hot::clock(ClockId::CLOCK_THREAD_CPUTIME_ID);
             self.scan(process, number, table);
+            let cost = hot::clock(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(used).as_nanos();
             let after = hot::clock(ClockId::CLOCK_MONOTONIC);
-            let cost = after.saturating_sub(now).as_nanos();
             let pause = Nanos::from_nanos(cost.saturating_mul(Self::SCAN_SHARE));
             if let Some(namespace) = self.namespaces.get_mut(&number)
                 && let Some(next_scan) = namespace.next_scan.get_mut(position)

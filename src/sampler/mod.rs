@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub use error::Error;
 
-use crate::model::{Note, ProcessId, Progress, Sample, Session as Facts, Sink, Tables, Tick};
+use crate::model::{Note, ProcessId, Progress, Role, Sample, Session as Facts, Sink, Tables, Tick};
 use crate::process::{self, Affinity, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
 use crate::server::{self, Change, Fleet};
@@ -397,7 +397,12 @@ impl Session {
 
     /// Looks who listens where, for the names of peers and the queues of the targets.
     fn refresh_names(&mut self) {
-        self.common.names.refresh(self.targets.iter().map(Target::process));
+        // An arbiter has what its workers listen on too, and beside that what it is itself
+        // told by.
+        let is_worker = |target: &&Target| target.facts.role != Role::Arbiter;
+        let all = self.targets.iter();
+        let serving = all.clone().filter(is_worker).map(Target::process);
+        self.common.names.refresh(all.map(Target::process), serving);
     }
 
     /// Sends what changes slowly.

@@ -54,9 +54,13 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Looks who listens where now, in the namespaces of these processes.
-    pub(super) fn refresh<'p>(&mut self, targets: impl Iterator<Item = &'p Process> + Clone) {
-        self.listeners.refresh(targets);
+    /// See [`Listeners::refresh`].
+    pub(super) fn refresh<'p>(
+        &mut self,
+        targets: impl Iterator<Item = &'p Process> + Clone,
+        serving: impl Iterator<Item = &'p Process> + Clone,
+    ) {
+        self.listeners.refresh(targets, serving);
     }
 
     /// See [`Listeners::queues`].
@@ -134,14 +138,17 @@ impl Names {
         let mut reader = look.locals();
         let local = reader.find(&frame, place.local)?;
         let object = reader.value(&frame, local)?;
-        let name = match place.attribute {
-            Some(attribute) => {
-                let [name] = reader.attributes(object, [attribute]);
-                name
+        let [name] = match *place.attributes {
+            [] => reader.strings([Some(object)]),
+            [only] => {
+                let values = reader.attributes(object, [only]);
+                reader.strings(values)
             }
-            None => Some(object),
+            [first, second, ..] => {
+                let [one, other] = reader.attributes(object, [first, second]);
+                reader.strings([one.or(other)])
+            }
         };
-        let [name] = reader.strings([name]);
         // The thread may have gone on and the frame be another's.
         if reader.reread(&frame, local) != Some(object) {
             return None;

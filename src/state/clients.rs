@@ -18,8 +18,9 @@ pub(super) enum Client {
 pub struct HostPlace {
     /// The local.
     pub local: &'static str,
-    /// Its attribute with the name; `None` if the local is the name itself.
-    pub attribute: Option<&'static str>,
+    /// Its attributes of which the first that it has is the name; empty if the local is the
+    /// name itself.
+    pub attributes: &'static [&'static str],
 }
 
 /// Packages that speak one protocol, by their folder or only file. A package that speaks
@@ -75,12 +76,8 @@ const STANDARD: &[(&str, &str)] = &[
 /// The functions whose frame has the host's name: the end of the file, the name without its
 /// class, and the place.
 const HOSTS: &[(&str, &[&str], HostPlace)] = &[
-    ("/socket.py", &["create_connection"], HostPlace { local: "host", attribute: None }),
-    (
-        "/urllib3/util/connection.py",
-        &["create_connection"],
-        HostPlace { local: "host", attribute: None },
-    ),
+    ("/socket.py", &["create_connection"], HOST),
+    ("/urllib3/util/connection.py", &["create_connection"], HOST),
     (
         "/http/client.py",
         &["connect", "getresponse", "send", "endheaders", "_send_output", "request"],
@@ -91,7 +88,10 @@ const HOSTS: &[(&str, &[&str], HostPlace)] = &[
     ("/pymysql/connections.py", &["connect", "_read_bytes", "_read_packet"], SELF_HOST),
 ];
 
-const SELF_HOST: HostPlace = HostPlace { local: "self", attribute: Some("host") };
+const HOST: HostPlace = HostPlace { local: "host", attributes: &[] };
+
+/// urllib3's connection has `host` as a property, and keeps it as `_dns_host`.
+const SELF_HOST: HostPlace = HostPlace { local: "self", attributes: &["host", "_dns_host"] };
 
 impl Client {
     pub(super) fn of(function_name: &str, file: &str) -> Self {
@@ -183,7 +183,7 @@ mod tests {
     fn hosts_are_where_libraries_keep_them() {
         let client = "/usr/lib/python3.11/http/client.py";
         let place = HostPlace::of("HTTPConnection.getresponse", client).unwrap();
-        assert_eq!((place.local, place.attribute), ("self", Some("host")));
+        assert_eq!((place.local, place.attributes[0]), ("self", "host"));
         assert!(HostPlace::of("HTTPResponse.begin", client).is_none());
         assert!(HostPlace::of("create_connection", "/srv/app/socket.py").is_none());
     }
