@@ -15,8 +15,10 @@ use serde_json::Value;
 /// How long is recorded.
 const SECONDS: &str = "1.5";
 
-/// Some of what a worker does now and then is work: heartbeats, timeouts.
-const IDLE: f64 = 0.99;
+/// Some of what a worker does now and then is work: heartbeats, timeouts, an event loop that
+/// wakes up ten times a second. A busy machine makes that longer. But it waits for nothing.
+const IDLE: f64 = 0.95;
+const OF_WAITING: f64 = 0.998;
 
 fn recorded(pid: u32) -> Summary {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -37,9 +39,10 @@ fn share(summary: &Summary, state: &str) -> f64 {
 fn assert_idle(what: &str, pid: u32) {
     let summary = recorded(pid);
     let idle = share(&summary, "idle");
-    say(&format!("{what}: idle {:.2} %", idle * 100.0));
-    let waits = &summary.0["waits"];
-    assert!(idle >= IDLE, "{what}: {} {waits}", summary.0["states"]);
+    let of_waiting = idle / (1.0 - share(&summary, "running") - share(&summary, "runnable"));
+    say(&format!("{what}: idle {:.2} %, {:.2} % of waiting", idle * 100.0, of_waiting * 100.0));
+    let (states, waits) = (&summary.0["states"], &summary.0["waits"]);
+    assert!(idle >= IDLE && of_waiting >= OF_WAITING, "{what}: {states} {waits}");
 }
 
 /// The versions in which servers and drivers are installed.
@@ -147,7 +150,7 @@ fn uwsgi_without_work() {
     }
     for more in [&[][..], &["--threads", "3"]] {
         let mut command = Command::new("uwsgi_python3");
-        command.args(["--die-on-term", "--http-socket", "127.0.0.1:0", "--logto2", "/dev/null"]);
+        command.args(["--die-on-term", "--http-socket", "127.0.0.1:0"]);
         command.args(more).arg("--chdir").arg(application(""));
         command.args(["--wsgi", "said_ready:app"]);
         let mut server = Script::spawn(command);
