@@ -129,7 +129,7 @@ impl Listeners {
                 continue;
             }
             if is_ours && !after_refresh {
-                namespace.read(self.own_namespace);
+                namespace.read_served(self.own_namespace);
             }
             for (inode, listening) in &namespace.sockets {
                 if namespace.of_serving.contains(inode) {
@@ -188,6 +188,22 @@ impl Listeners {
 }
 
 impl Namespace {
+    /// Reads those lists in which the serving targets' sockets are.
+    fn read_served(&mut self, own: u64) {
+        let is_ours = self.number == own;
+        for table in [Table::Tcp, Table::Unix] {
+            let is_of = |at: &ListenAddress| (table == Table::Tcp) == at.is_tcp();
+            let mut served =
+                self.sockets.iter().filter(|(inode, _)| self.of_serving.contains(inode));
+            if !served.any(|(_, listening)| is_of(&listening.at)) {
+                continue;
+            }
+            let new = table.listening(&self.process, is_ours);
+            self.sockets.retain(|(_, listening)| !is_of(&listening.at));
+            self.sockets.extend(new);
+        }
+    }
+
     fn read(&mut self, own: u64) {
         let is_ours = self.number == own;
         self.sockets = Table::Tcp.listening(&self.process, is_ours);

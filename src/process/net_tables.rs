@@ -47,6 +47,12 @@ pub(super) enum ListenAddress {
     Unix(Option<String>),
 }
 
+impl ListenAddress {
+    pub(super) const fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+}
+
 /// A list of sockets. Each is read by itself: mostly TCP's is the one that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Table {

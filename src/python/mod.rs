@@ -27,6 +27,7 @@
 
 mod attributes;
 mod code;
+mod dict_keys;
 mod error;
 mod gil;
 mod layout;

@@ -150,7 +150,8 @@ impl Names {
             }
         };
         // The thread may have gone on and the frame be another's.
-        if reader.reread(&frame, local) != Some(object) {
+        let ([now], _) = reader.reread::<1, 8>(&frame, [local], object);
+        if now != Some(object) {
             return None;
         }
         let name = name.filter(|name| is_host_name(name));
