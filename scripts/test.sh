@@ -14,17 +14,20 @@ step "system packages"
 programs=(
     strace:strace chromium:chromium setpriv:util-linux unshare:util-linux ip:iproute2
     gcc:gcc strip:binutils uwsgi_python3:uwsgi-plugin-python3 apache2:libapache2-mod-wsgi-py3
-    x86_64-linux-gnu-python3.11-config:libpython3.11-dev
+    x86_64-linux-gnu-python3.11-config:libpython3.11-dev redis-server:redis-server
 )
 packages=()
 for entry in "${programs[@]}"; do
     command -v "${entry%%:*}" >/dev/null || packages+=("${entry##*:}")
 done
+# Its programs are not in the search path, all but the client.
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || packages+=(postgresql)
 if [ ${#packages[@]} -eq 0 ]; then
     echo "all there"
 elif [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+    # At run level 1 no service is started that a package brings.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
 else
     echo "missing, and their tests will be skipped: ${packages[*]}" >&2
 fi

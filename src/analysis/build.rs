@@ -3,12 +3,12 @@
 use super::gil::gil;
 use super::shares::{Shares, by_own_time, by_seconds, share};
 use super::summary::{
-    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, NoteRow, ProcessRow, Recorded,
+    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, Listen, NoteRow, ProcessRow, Recorded,
     Sampling, StateSeconds, Summary,
 };
 use super::totals::{FunctionTotal, FunctionTotals};
 use super::waits::Waits;
-use crate::model::{Grade, ProcessFacts, ProcessId, Tables};
+use crate::model::{Grade, ListenQueue, ProcessFacts, ProcessId, Tables};
 use crate::profile::Profile;
 use crate::units::Nanos;
 
@@ -48,7 +48,7 @@ impl Summary {
             states,
             gil: gil(profile, &shares),
             waits: waits.all(tables, &shares),
-            listen: Vec::new(),
+            listen: profile.listen().iter().map(|queue| listen(tables, queue)).collect(),
             notes: profile.notes().iter().map(note).collect(),
         }
     }
@@ -68,6 +68,16 @@ fn recorded(profile: &Profile) -> Recorded {
         command: session.command,
         target: session.target,
         complete: profile.is_complete(),
+    }
+}
+
+fn listen(tables: &Tables, queue: &ListenQueue) -> Listen {
+    let looked = queue.looks > 0;
+    Listen {
+        address: tables.string(queue.address).to_owned(),
+        backlog_mean: looked.then(|| queue.waiting as f64 / queue.looks as f64),
+        backlog_max: looked.then_some(queue.most),
+        backlog_limit: queue.limit,
     }
 }
 

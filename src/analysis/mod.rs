@@ -3,6 +3,7 @@
 
 mod build;
 mod gil;
+mod places;
 mod shares;
 mod summary;
 mod totals;
@@ -11,7 +12,7 @@ mod waits;
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
     GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
-    StateSeconds, Statement, Summary, WaitRow,
+    StateSeconds, Statement, Summary, WaitPlace, WaitRow,
 };
 
 #[cfg(test)]

@@ -299,8 +299,23 @@ pub struct WaitRow {
     pub share: f64,
     /// Who waited.
     pub endpoints: Vec<EndpointSeconds>,
+    /// The lines of the application that waited, longest first; at the most ten.
+    pub at: Vec<WaitPlace>,
     /// The statements that were being carried out.
     pub statements: Vec<Statement>,
+}
+
+/// A line of the application that waited: its topmost one, whichever libraries it called.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WaitPlace {
+    /// The function's qualified name.
+    pub function: String,
+    /// Its file, in full.
+    pub file: String,
+    /// The line that waited; `null` where that is not known.
+    pub line: Option<u32>,
+    /// How long.
+    pub seconds: f64,
 }
 
 /// An endpoint's part in something.
@@ -328,12 +343,13 @@ pub struct Statement {
 pub struct Listen {
     /// Where it listens.
     pub address: String,
-    /// Connections that waited to be accepted, on average.
-    pub backlog_mean: f64,
+    /// Connections that waited to be accepted, on average over the recording; `null`
+    /// where the kernel does not tell.
+    pub backlog_mean: Option<f64>,
     /// The most that were seen to wait.
-    pub backlog_max: u64,
+    pub backlog_max: Option<u64>,
     /// The most that may wait.
-    pub backlog_limit: u64,
+    pub backlog_limit: Option<u64>,
 }
 
 /// Something to tell a person.

@@ -2,9 +2,10 @@
 
 use rustc_hash::FxHashMap;
 
+use super::places::Places;
 use super::shares::{Shares, by_seconds};
-use super::summary::{EndpointSeconds, EndpointWait, WaitRow};
-use crate::model::{EndpointId, On, OnId, State, Tables};
+use super::summary::{EndpointSeconds, EndpointWait, WaitPlace, WaitRow};
+use crate::model::{EndpointId, FrameId, On, OnId, State, Tables};
 use crate::profile::Profile;
 use crate::units::Nanos;
 
@@ -15,18 +16,30 @@ const WAITING: [State; 4] = [State::GilWait, State::Io, State::Lock, State::Slee
 #[derive(Debug)]
 pub(super) struct Waits {
     seconds: FxHashMap<(EndpointId, State, Option<OnId>), Nanos>,
+    /// The application's lines that waited, by the same without the endpoint.
+    places: FxHashMap<(State, Option<OnId>), FxHashMap<FrameId, Nanos>>,
 }
+
+/// As many of the application's lines are named for one thing waited on.
+const MOST_PLACES: usize = 10;
 
 impl Waits {
     pub(super) fn of(profile: &Profile) -> Self {
         let mut seconds: FxHashMap<_, Nanos> = FxHashMap::default();
+        let mut places: FxHashMap<_, FxHashMap<FrameId, Nanos>> = FxHashMap::default();
+        let mut lines = Places::default();
         for cell in profile.cells() {
-            if WAITING.contains(&cell.key.state) {
-                *seconds.entry((cell.key.endpoint, cell.key.state, cell.key.on)).or_default() +=
-                    cell.weight;
+            let key = &cell.key;
+            if !WAITING.contains(&key.state) {
+                continue;
+            }
+            *seconds.entry((key.endpoint, key.state, key.on)).or_default() += cell.weight;
+            if let Some(line) = key.stack.and_then(|stack| lines.of(stack, profile.tables())) {
+                let places = places.entry((key.state, key.on)).or_default();
+                *places.entry(line).or_default() += cell.weight;
             }
         }
-        Self { seconds }
+        Self { seconds, places }
     }
 
     /// Each endpoint's waits, longest first.
@@ -76,6 +89,7 @@ impl Waits {
                     seconds: total.as_secs_f64(),
                     share: shares.of(total),
                     endpoints,
+                    at: self.at(state, on, tables),
                     statements: Vec::new(),
                 }
             })
@@ -85,6 +99,31 @@ impl Waits {
                 .then_with(|| (one.state, &one.on).cmp(&(other.state, &other.on)))
         });
         rows
+    }
+}
+
+impl Waits {
+    /// The application's lines that waited on something, longest first.
+    fn at(&self, state: State, on: Option<OnId>, tables: &Tables) -> Vec<WaitPlace> {
+        let lines = self.places.get(&(state, on)).into_iter().flatten();
+        let mut places: Vec<_> = lines
+            .map(|(&line, weight)| {
+                let frame = tables.frame(line);
+                let function = tables.function(frame.function);
+                WaitPlace {
+                    function: tables.string(function.name).to_owned(),
+                    file: tables.string(function.file).to_owned(),
+                    line: Some(frame.line).filter(|&line| line > 0),
+                    seconds: weight.as_secs_f64(),
+                }
+            })
+            .collect();
+        places.sort_by(|one, other| {
+            by_seconds(one.seconds, other.seconds)
+                .then_with(|| (&one.file, one.line).cmp(&(&other.file, other.line)))
+        });
+        places.truncate(MOST_PLACES);
+        places
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tables::StringId;
 use crate::units::{Nanos, Pid};
 
 /// What is known when a recording begins.
@@ -96,4 +97,21 @@ pub struct Progress {
     pub system_calls: u64,
     /// Bytes of targets' memory read.
     pub bytes_read: u64,
+}
+
+/// Connections that waited to be accepted at one address, over some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenQueue {
+    /// Until when, since the recording began.
+    pub at: Nanos,
+    /// Where the servers listen: `0.0.0.0:8000`, or `unix:/run/app.sock`.
+    pub address: StringId,
+    /// How often it was looked, about ten times a second; 0 where the kernel does not tell.
+    pub looks: u64,
+    /// How many waited, added up over the looks.
+    pub waiting: u64,
+    /// The most that waited at one look.
+    pub most: u64,
+    /// The most that may wait, where the kernel tells.
+    pub limit: Option<u64>,
 }

@@ -9,14 +9,17 @@ use super::sharing::{Rest, Sharing};
 use super::woken::Woken;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
-    EndpointId, Frame, FunctionId, Grade, Note, ProcessFacts, ProcessId, Progress, RequestId,
-    Sample, Session, Sink, StackId, StackNode, Tables, Tick,
+    EndpointId, Frame, FunctionId, Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress,
+    RequestId, Sample, Session, Sink, StackId, StackNode, Tables, Tick,
 };
 use crate::units::Nanos;
 
 /// Notes kept; later ones are only counted, so that a recording of weeks stays
 /// bounded.
 const NOTES_KEPT: usize = 1000;
+
+/// Addresses at which servers listen that are told apart.
+const ADDRESSES_KEPT: usize = 256;
 
 /// Adds samples up into a [`Profile`]. A sample whose key is known allocates nothing.
 #[derive(Debug, Default)]
@@ -30,6 +33,7 @@ pub struct Builder {
     cells: Cells,
     threads: Vec<LastSeen>,
     requests: Requests,
+    listen: Vec<ListenQueue>,
 }
 
 /// What a thread was last seen with.
@@ -107,6 +111,7 @@ impl Builder {
             notes_left_out: self.notes_left_out,
             cells,
             requests,
+            listen: self.listen,
         }
     }
 
@@ -154,6 +159,22 @@ impl Sink for Builder {
 
     fn progress(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
         self.take_progress(progress);
+        Ok(())
+    }
+
+    fn listen(&mut self, _: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        let room = self.listen.len() < ADDRESSES_KEPT;
+        match self.listen.iter_mut().find(|known| known.address == queue.address) {
+            Some(known) => {
+                known.at = known.at.max(queue.at);
+                known.looks = known.looks.saturating_add(queue.looks);
+                known.waiting = known.waiting.saturating_add(queue.waiting);
+                known.most = known.most.max(queue.most);
+                known.limit = queue.limit.or(known.limit);
+            }
+            None if room => self.listen.push(*queue),
+            None => {}
+        }
         Ok(())
     }
 

@@ -245,6 +245,13 @@ pub(crate) fn shop() -> Profile {
     shop.add(1000, Sample { stack, ..sample(master, idle, State::Idle) });
     shop.add(1000, Sample { evidence: Evidence::Unchanged, ..sample(metrics, idle, State::Idle) });
 
+    let address = shop.tables.intern_string("0.0.0.0:8000");
+    for (looks, waiting, most) in [(10, 24, 6), (10, 8, 2)] {
+        let (at, limit) = (Nanos::from_millis(1_000), Some(2_048));
+        let queue = ListenQueue { at, address, looks, waiting, most, limit };
+        shop.builder.listen(&shop.tables, &queue).unwrap();
+    }
+
     let text = "worker 4713 left before it could be sampled".into();
     let note = Note { at: Nanos::from_millis(2_500), text };
     shop.builder.note(&shop.tables, &note).unwrap();

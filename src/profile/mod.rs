@@ -26,7 +26,8 @@ pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
 
 use crate::model::{
-    EndpointId, Evidence, Grade, Note, OnId, ProcessFacts, ProcessId, Progress, RequestId, Sample,
+    EndpointId, Evidence, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId, Progress,
+    RequestId, Sample,
     Session, StackId, State, Tables, ThreadId,
 };
 use crate::units::Nanos;
@@ -84,6 +85,7 @@ pub struct Profile {
     notes_left_out: u64,
     cells: Vec<Cell>,
     requests: Vec<RequestsSeen>,
+    listen: Vec<ListenQueue>,
 }
 
 impl Profile {
@@ -131,6 +133,12 @@ impl Profile {
     /// The requests seen, by thread and endpoint.
     pub fn requests(&self) -> &[RequestsSeen] {
         &self.requests
+    }
+
+    /// The addresses at which the servers listen, in the order in which they were first
+    /// looked at: all that was seen of each over the recording, added up.
+    pub fn listen(&self) -> &[ListenQueue] {
+        &self.listen
     }
 
     /// How long a process was there to be sampled.

@@ -67,7 +67,8 @@ pub struct Selection {
 impl Profile {
     /// The part that a selection keeps. Processes that are not selected are left
     /// out with their facts; the totals of the sampling itself stay. Requests are
-    /// counted by thread and endpoint, so a choice of states does not change them.
+    /// counted by thread and endpoint, so a choice of states does not change them; the
+    /// listening sockets are shared by all, and stay.
     #[must_use]
     pub fn select(&self, selection: &Selection) -> Self {
         let keep = Keep::new(self, selection);
@@ -81,6 +82,7 @@ impl Profile {
             notes_left_out: self.notes_left_out,
             cells: self.cells.iter().filter(|cell| keep.cell(cell)).copied().collect(),
             requests: self.requests.iter().filter(|seen| keep.requests(seen)).copied().collect(),
+            listen: self.listen.clone(),
         }
     }
 }

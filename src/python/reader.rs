@@ -436,6 +436,11 @@ impl Runtime {
         read.holder(&self.layout, &self.objects_batch)
     }
 
+    /// Objects of the target, one at a time.
+    pub(super) fn objects<'a>(&'a mut self, memory: &'a dyn ReadMemory) -> Objects<'a> {
+        Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names)
+    }
+
     /// The locals of frames of the last look, and the objects behind them.
     pub fn locals<'a>(&'a mut self, memory: &'a dyn ReadMemory) -> Locals<'a> {
         Locals::new(

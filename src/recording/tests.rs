@@ -17,6 +17,7 @@ enum Call {
     Process(ProcessId, ProcessFacts),
     Tick(Tick, Vec<Sample>),
     Progress(Progress),
+    Listen(ListenQueue),
     Note(Note),
     End(Progress),
 }
@@ -40,6 +41,10 @@ impl Sink for Calls {
     }
     fn progress(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
         self.0.push(Call::Progress(*progress));
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        self.0.push(Call::Listen(*queue));
         Ok(())
     }
     fn note(&mut self, _: &Tables, note: &Note) -> io::Result<()> {
@@ -72,6 +77,18 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
     for number in 0..events {
         at += rng.u64(0..200_000_000);
         match rng.u32(0..20) {
+            3 => {
+                let address = tables.intern_string("127.0.0.1:8000");
+                let queue = ListenQueue {
+                    at: Nanos::from_nanos(at),
+                    address,
+                    looks: rng.u64(..),
+                    waiting: rng.u64(..),
+                    most: rng.u64(..),
+                    limit: rng.bool().then(|| rng.u64(..)),
+                };
+                sink.listen(&tables, &queue).unwrap();
+            }
             0 => {
                 let id = random_process(&mut rng, &mut tables);
                 let facts = random_facts(&mut rng);

@@ -92,10 +92,12 @@ pub(super) enum Event {
     Process = 1,
     Progress = 2,
     Note = 3,
+    Listen = 4,
 }
 
 impl Event {
-    pub(super) const ALL: [Self; 4] = [Self::Tick, Self::Process, Self::Progress, Self::Note];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Tick, Self::Process, Self::Progress, Self::Note, Self::Listen];
 }
 
 /// What happened, in `order`; each kind of event takes its fields from its own
@@ -142,6 +144,8 @@ pub(super) struct Events {
     pub(super) progress: Vec<Progress>,
     #[prost(message, repeated, tag = "17")]
     pub(super) notes: Vec<Note>,
+    #[prost(message, repeated, tag = "18")]
+    pub(super) listen: Vec<ListenQueue>,
 }
 
 /// What is known of a process.
@@ -212,6 +216,24 @@ pub(super) struct Note {
     pub(super) at: u64,
     #[prost(string, tag = "2")]
     pub(super) text: String,
+}
+
+/// Connections that waited to be accepted.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct ListenQueue {
+    #[prost(uint64, tag = "1")]
+    pub(super) at: u64,
+    /// A string's position.
+    #[prost(uint32, tag = "2")]
+    pub(super) address: u32,
+    #[prost(uint64, tag = "3")]
+    pub(super) looks: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) waiting: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) most: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub(super) limit: Option<u64>,
 }
 
 impl From<&model::Session> for Session {

@@ -61,7 +61,14 @@ impl Field {
 #[derive(Debug)]
 pub(super) struct Table {
     columns: Vec<Column>,
-    rows: Vec<Vec<Field>>,
+    rows: Vec<Row>,
+}
+
+/// A row, and what stands below it across all columns.
+#[derive(Debug, Default)]
+struct Row {
+    fields: Vec<Field>,
+    below: Vec<Field>,
 }
 
 impl Table {
@@ -70,7 +77,14 @@ impl Table {
     }
 
     pub(super) fn row(&mut self, fields: Vec<Field>) {
-        self.rows.push(fields);
+        self.rows.push(Row { fields, below: Vec::new() });
+    }
+
+    /// A line below the last row, as wide as the table, under its second column.
+    pub(super) fn below(&mut self, field: Field) {
+        if let Some(row) = self.rows.last_mut() {
+            row.below.push(field);
+        }
     }
 
     /// The lines, at most `width` columns wide unless the columns that are never
@@ -82,10 +96,16 @@ impl Table {
             .map(|column| Field::new(&column.title).styled(Style::new().bold()))
             .collect();
         let widths = self.widths(width);
-        std::iter::once(&titles)
-            .chain(&self.rows)
-            .map(|fields| self.line(fields, &widths, colour))
-            .collect()
+        let mut lines = vec![self.line(&titles, &widths, colour)];
+        let indent = widths.first().map_or(0, |first| first + 1);
+        for row in &self.rows {
+            lines.push(self.line(&row.fields, &widths, colour));
+            lines.extend(row.below.iter().map(|field| {
+                let text = cut(&field.text, width.saturating_sub(indent));
+                format!("{}{}", " ".repeat(indent), paint(&text, field.style, colour))
+            }));
+        }
+        lines
     }
 
     fn widths(&self, width: usize) -> Vec<usize> {
@@ -94,7 +114,7 @@ impl Table {
         let mut widths: Vec<usize> =
             self.columns.iter().map(|column| column.title.width()).collect();
         for row in &self.rows {
-            for (widest, field) in widths.iter_mut().zip(row) {
+            for (widest, field) in widths.iter_mut().zip(&row.fields) {
                 *widest = (*widest).max(field.text.width());
             }
         }

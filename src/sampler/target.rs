@@ -2,7 +2,8 @@
 
 mod threads;
 
-use super::judge::{Found, Judge, KnownMarks, Verdict};
+use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
+use super::names::Names;
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Look, Shared};
 use crate::model::{
@@ -10,8 +11,9 @@ use crate::model::{
     Tables, TargetProcess, Thread,
 };
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
-use crate::python::{self, Runtime};
+use crate::python::{self, FoundFrame, Runtime};
 use crate::server::{Membership, worker_class_of_file};
+use crate::state::Marks;
 use crate::units::{Nanos, RemoteAddress, Tid};
 
 /// What all targets of a recording share.
@@ -21,6 +23,8 @@ pub(super) struct Common {
     pub(super) images: Images,
     pub(super) requests: Shared,
     marks: KnownMarks,
+    /// What waits are called.
+    pub(super) names: Names,
     /// System calls made on threads' files so far, and to be on the right CPU.
     pub(super) calls: u64,
     /// How many frames of one stack are kept at the most.
@@ -41,6 +45,8 @@ pub(super) struct Target {
     pub(super) facts: ProcessFacts,
     attribution: Attribution,
     judge: Judge,
+    /// The number of its network namespace.
+    net_namespace: Option<u64>,
     /// In the order of the runtime's threads.
     tracks: Vec<Track>,
     /// Threads whose stacks this tick reads.
@@ -115,6 +121,7 @@ impl Target {
             joined: now,
             left: None,
         };
+        let net_namespace = process.net_namespace();
         let mut target = Self {
             process,
             memory,
@@ -123,6 +130,7 @@ impl Target {
             facts,
             attribution: Attribution::default(),
             judge: Judge::default(),
+            net_namespace,
             tracks: Vec::new(),
             wanted: Vec::new(),
             sampled: Vec::new(),
@@ -286,26 +294,39 @@ impl Target {
 
     /// What the last look found of one thread; weight and counters are left to the caller.
     fn sample(&mut self, index: usize, common: &mut Common) -> Option<Sample> {
-        let Self { runtime, memory, process, judge, .. } = self;
-        let (thread, track) = (runtime.threads().get(index)?, self.tracks.get_mut(index)?);
+        let (thread, track) = (self.runtime.threads().get(index)?, self.tracks.get_mut(index)?);
         let mut grade = thread.grade();
         let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
-        let gil = runtime.gil(thread.gil());
-        let found = Found { seen: &track.seen, thread, stack_holds, gil };
-        let verdict = judge.judge(&found, process, memory, &mut common.marks, &mut common.tables);
-        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
+        let gil = self.runtime.gil(thread.gil());
+        let mut marks = [Marks::default(); Marks::FRAMES];
+        let leaves = thread.frames().iter().rev().zip(&mut marks);
+        let mark = |(frame, mark): (&FoundFrame, &mut Marks)| {
+            *mark = common.marks.of(frame.function, &common.tables);
+        };
+        let count = leaves.map(mark).count();
+        let top = marks.get(..count).unwrap_or_default();
         common.cut_stacks += u64::from(thread.frames().len() > common.max_depth);
+        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
         let mut stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
-        if holds_gil && stack_holds && runtime.is_collecting(thread) {
+        if holds_gil && stack_holds && self.runtime.is_collecting(thread) {
             stack = Some(collecting(stack, &mut common.tables));
-        }
-        let blocked = !matches!(verdict.state, State::Running | State::Unknown);
-        if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
-            // It went on after its call was read: the stack may be of a later moment.
-            grade = Grade::Functions;
         }
         if !self.worker_class_known {
             self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
+        }
+        let found = Found { seen: &track.seen, top, stack_holds, gil };
+        let mut place = Place {
+            process: &self.process,
+            memory: &self.memory,
+            runtime: &mut self.runtime,
+            descriptors: &mut common.names.descriptors,
+        };
+        let verdict = self.judge.judge(&found, &mut place);
+        let Verdict { state, waiting, evidence, settled } = verdict;
+        let blocked = !matches!(state, State::Running | State::Unknown);
+        if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
+            // It went on after its call was read: the stack may be of a later moment.
+            grade = Grade::Functions;
         }
         let main = self.process.pid().get();
         let name = match (&track.name, track.tid) {
@@ -314,10 +335,13 @@ impl Target {
             _ => "thread",
         };
         let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
+        let top = if stack_holds { top } else { &[] };
+        let tables = &mut common.tables;
+        let on = common.names.on(waiting, top, self.net_namespace, &mut look, tables);
         let attributed = self.attribution.attribute(
             &mut look,
             &mut track.request,
-            verdict.state,
+            state,
             name,
             &mut common.requests,
             &mut common.tables,
@@ -325,7 +349,6 @@ impl Target {
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
-        let Verdict { state, on, evidence, settled } = verdict;
         let sample = Sample {
             thread,
             stack,

@@ -6,6 +6,7 @@ mod gil;
 mod head;
 mod sampling;
 mod waits;
+mod workers;
 
 use std::io::{self, Write};
 
@@ -54,8 +55,9 @@ impl Report for Text {
             page.endpoints(&summary);
             page.functions(&summary, profile);
             page.gil(&summary);
-            page.waits(&summary);
+            page.waits(&summary, profile);
         }
+        page.workers(&summary);
         page.sampling(&summary);
         page.notes(&summary, profile.notes_left_out());
         for line in page.lines {
