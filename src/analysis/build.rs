@@ -161,9 +161,7 @@ fn endpoints(
         sum.seen = true;
         sum.states.add(cell.key.state, cell.weight);
         sum.cpu += cell.cpu;
-        if cell.key.holds_gil {
-            sum.gil_held += cell.weight;
-        }
+        sum.gil_held += cell.gil_held;
     }
     for seen in profile.requests() {
         let sum = &mut sums[seen.endpoint.index()];

@@ -11,7 +11,7 @@ mod waits;
 
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
-    GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
+    GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
     StateSeconds, Statement, Summary, WaitPlace, WaitRow,
 };
 

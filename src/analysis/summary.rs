@@ -224,12 +224,16 @@ pub struct FunctionRow {
 pub struct Gil {
     /// Of the time for which processes with a GIL were there, how much it was held.
     pub held_share: f64,
-    /// Of all non-idle thread-seconds, how many waited for it.
+    /// Of all non-idle thread-seconds, how many waited for it: in `gil_wait`, and in
+    /// `runnable` after having been woken up in that wait.
     pub wait_share: f64,
     /// The same for each process.
     pub by_process: Vec<GilProcess>,
     /// Who held it, by how long others were blocked meanwhile.
     pub holders: Vec<GilHolder>,
+    /// Which endpoint was blocked behind which function of which endpoint, by time. Waits
+    /// of which the holder was not seen are left out.
+    pub blocked: Vec<GilBlocked>,
 }
 
 /// One process' GIL.
@@ -241,7 +245,8 @@ pub struct GilProcess {
     pub held_share: f64,
     /// Of its own non-idle thread-seconds.
     pub wait_share: f64,
-    /// How often the GIL went from one thread to another, each second.
+    /// How often the GIL went from one thread to another, each second, by the interpreter's
+    /// own count.
     pub switches_per_s: Option<f64>,
 }
 
@@ -260,6 +265,25 @@ pub struct GilHolder {
     pub held_s: f64,
     /// Thread-seconds of others that waited for it.
     pub blocked_others_s: f64,
+}
+
+/// An endpoint that waited for the GIL while a function held it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GilBlocked {
+    /// What waited.
+    pub endpoint: String,
+    /// What the thread with the GIL served.
+    pub holder_endpoint: String,
+    /// Its topmost function.
+    pub function: String,
+    /// That function's file.
+    pub file: Option<String>,
+    /// Its first line.
+    pub line: Option<u32>,
+    /// Thread-seconds that waited.
+    pub seconds: f64,
+    /// Of all non-idle thread-seconds of the endpoint that waited.
+    pub share: f64,
 }
 
 /// Something waited for.

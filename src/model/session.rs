@@ -61,6 +61,11 @@ pub struct ProcessFacts {
     pub cpu: Nanos,
     /// Time that its sampled threads waited in the kernel's run queue since then.
     pub runqueue: Nanos,
+    /// How often its GIL went from one thread to another while it was watched: the
+    /// interpreter's own count. `None` where there is no GIL, or it was read once at most.
+    pub gil_switches: Option<u64>,
+    /// For how long that was watched: from the first to the last reading.
+    pub gil_watched: Nanos,
     /// Resident memory when it joined, in bytes.
     pub rss_bytes_first: u64,
     /// Resident memory when last looked at, in bytes.

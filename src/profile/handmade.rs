@@ -50,6 +50,8 @@ impl Shop {
             free_threaded: false,
             cpu: Nanos::from_millis(4_000),
             runqueue: Nanos::from_millis(120),
+            gil_switches: Some(7_000),
+            gil_watched: Nanos::from_millis(10_000),
             rss_bytes_first: 50 << 20,
             rss_bytes_last: 52 << 20,
             requests: None,
@@ -131,10 +133,10 @@ const PACKAGES: &str = "/srv/venv/lib/python3.11/site-packages";
 /// | endpoint | state | seconds |
 /// |---|---|---|
 /// | `GET /report/<int:year>` | io on postgresql | 6.0 |
-/// | | running, holding the GIL | 1.0 |
+/// | | running or (a tenth) runnable, holding the GIL | 1.0 |
 /// | `GET /users/<int:uid>` | running, holding the GIL | 3.0 |
 /// | | gil_wait for the report | 0.8 |
-/// | | partial, running | 0.2 |
+/// | | partial, running or (a tenth) runnable | 0.2 |
 /// | `POST /orders` | lock | 0.5 |
 /// | | runnable | 0.3 |
 /// | `(background metrics)` | sleep | 1.0 |
@@ -188,10 +190,12 @@ pub(crate) fn shop() -> Profile {
     let on = shop.named("postgresql 10.0.0.5:5432");
     shop.add(600, Sample { stack, on, request: request(1), ..sample(pool_0, yearly, State::Io) });
     let stack = shop.stack(&[server, wsgi, report, render]);
-    let cpu = Nanos::from_millis(9);
+    // Of each 10 ms.
+    let (cpu, runqueue) = (Nanos::from_millis(9), Nanos::from_millis(1));
     let holding = Sample {
         stack,
         cpu,
+        runqueue,
         request: request(2),
         holds_gil: true,
         ..sample(pool_0, yearly, State::Running)
@@ -203,6 +207,7 @@ pub(crate) fn shop() -> Profile {
     let walking = Sample {
         stack,
         cpu,
+        runqueue,
         request: request(3),
         holds_gil: true,
         ..sample(main, user, State::Running)
@@ -216,6 +221,7 @@ pub(crate) fn shop() -> Profile {
     let partial = Sample {
         stack,
         cpu,
+        runqueue,
         request: request(4),
         grade: Grade::Partial,
         evidence: Evidence::RunFlag,
@@ -227,7 +233,8 @@ pub(crate) fn shop() -> Profile {
     let on = shop.named("threading.Lock");
     shop.add(50, Sample { stack, on, request: request(5), ..sample(pool_1, orders, State::Lock) });
     let stack = shop.stack(&[server, wsgi, order]);
-    let wanting = sample(pool_1, orders, State::Runnable);
+    let runqueue = Nanos::from_millis(10);
+    let wanting = Sample { runqueue, ..sample(pool_1, orders, State::Running) };
     shop.add(30, Sample { stack, request: request(5), grade: Grade::Functions, ..wanting });
 
     let stack = shop.stack(&[("Thread.run", "/usr/lib/python3.11/threading.py", 960, 982)]);

@@ -137,6 +137,8 @@ fn random_facts(rng: &mut Rng) -> ProcessFacts {
         free_threaded: rng.bool(),
         cpu: Nanos::from_nanos(rng.u64(..)),
         runqueue: Nanos::from_nanos(rng.u64(..)),
+        gil_switches: rng.bool().then(|| rng.u64(..)),
+        gil_watched: Nanos::from_nanos(rng.u64(..)),
         rss_bytes_first: rng.u64(..),
         rss_bytes_last: rng.u64(..),
         requests: rng.bool().then(|| rng.u64(..)),

@@ -182,6 +182,10 @@ pub(super) struct Facts {
     pub(super) joined: u64,
     #[prost(uint64, optional, tag = "15")]
     pub(super) left: Option<u64>,
+    #[prost(uint64, optional, tag = "20")]
+    pub(super) gil_switches: Option<u64>,
+    #[prost(uint64, tag = "21")]
+    pub(super) gil_watched: u64,
 }
 
 /// How the sampling goes.
@@ -288,6 +292,8 @@ impl Facts {
             requests: facts.requests,
             joined: facts.joined.as_nanos(),
             left: facts.left.map(Nanos::as_nanos),
+            gil_switches: facts.gil_switches,
+            gil_watched: facts.gil_watched.as_nanos(),
         }
     }
 }
@@ -313,6 +319,8 @@ impl From<Facts> for ProcessFacts {
             requests: facts.requests,
             joined: Nanos::from_nanos(facts.joined),
             left: facts.left.map(Nanos::from_nanos),
+            gil_switches: facts.gil_switches,
+            gil_watched: Nanos::from_nanos(facts.gil_watched),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Columns in a terminal.
 
+use std::borrow::Cow;
+
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -13,25 +15,26 @@ pub(super) enum Align {
 }
 
 /// A column.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Column {
-    pub(super) title: &'static str,
+    /// It may come from a target: it is made safe to print.
+    pub(super) title: Cow<'static, str>,
     pub(super) align: Align,
     /// Whether this column takes the room that the others leave, and is cut to it.
     pub(super) fills: bool,
 }
 
 impl Column {
-    pub(super) const fn left(title: &'static str) -> Self {
-        Self { title, align: Align::Left, fills: false }
+    pub(super) fn left(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Left, fills: false }
     }
 
-    pub(super) const fn right(title: &'static str) -> Self {
-        Self { title, align: Align::Right, fills: false }
+    pub(super) fn right(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Right, fills: false }
     }
 
-    pub(super) const fn filling(title: &'static str) -> Self {
-        Self { title, align: Align::Left, fills: true }
+    pub(super) fn filling(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Left, fills: true }
     }
 }
 
@@ -90,7 +93,7 @@ impl Table {
         let titles: Vec<_> = self
             .columns
             .iter()
-            .map(|column| Field::new(column.title).styled(Style::new().bold()))
+            .map(|column| Field::new(&column.title).styled(Style::new().bold()))
             .collect();
         let widths = self.widths(width);
         let mut lines = vec![self.line(&titles, &widths, colour)];

@@ -7,8 +7,8 @@ use super::names::Names;
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Look, Shared};
 use crate::model::{
-    Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
-    Thread,
+    Evidence, Frame, Grade, On, OnId, ProcessFacts, ProcessId, Sample, StackId, StackNode, State,
+    Tables, TargetProcess, Thread,
 };
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
 use crate::python::{self, FoundFrame, Runtime};
@@ -57,6 +57,8 @@ pub(super) struct Target {
     listed: Nanos,
     /// How long that list holds if nothing seems to have changed.
     list_interval: Nanos,
+    /// When the count of the GIL's switches was first read, and what it was then.
+    first_switches: Option<(Nanos, u64)>,
     /// When the process was last ticked.
     ticked: Option<Nanos>,
     /// Whether a frame has told the worker class.
@@ -111,6 +113,8 @@ impl Target {
             free_threaded: runtime.is_free_threaded(),
             cpu: Nanos::ZERO,
             runqueue: Nanos::ZERO,
+            gil_switches: None,
+            gil_watched: Nanos::ZERO,
             rss_bytes_first: resident,
             rss_bytes_last: resident,
             requests: None,
@@ -132,6 +136,7 @@ impl Target {
             sampled: Vec::new(),
             listed: now,
             list_interval: LIST_INTERVAL,
+            first_switches: None,
             ticked: None,
             worker_class_known: false,
         };
@@ -199,6 +204,7 @@ impl Target {
             }
             let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
+            self.count_switches(now);
             for &index in &self.wanted {
                 self.tracks[index].glance_again(&mut common.calls);
             }
@@ -211,6 +217,16 @@ impl Target {
             self.relist(now)?;
         }
         Ok(())
+    }
+
+    /// Keeps how often the GIL has changed hands since it was first looked at.
+    fn count_switches(&mut self, now: Nanos) {
+        let Some(switches) = self.runtime.gil_switches() else { return };
+        let &mut (first, count) = self.first_switches.get_or_insert((now, switches));
+        if let (Some(since), true) = (switches.checked_sub(count), now > first) {
+            self.facts.gil_switches = Some(since);
+            self.facts.gil_watched = now.saturating_sub(first);
+        }
     }
 
     /// Moves us to the CPU of the thread that runs Python code: it cannot run while we do,
@@ -290,7 +306,11 @@ impl Target {
         let count = leaves.map(mark).count();
         let top = marks.get(..count).unwrap_or_default();
         common.cut_stacks += u64::from(thread.frames().len() > common.max_depth);
-        let stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
+        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
+        let mut stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
+        if holds_gil && stack_holds && self.runtime.is_collecting(thread) {
+            stack = Some(collecting(stack, &mut common.tables));
+        }
         if !self.worker_class_known {
             self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
         }
@@ -303,7 +323,6 @@ impl Target {
         };
         let verdict = self.judge.judge(&found, &mut place);
         let Verdict { state, waiting, evidence, settled } = verdict;
-        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
         let blocked = !matches!(state, State::Running | State::Unknown);
         if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
             // It went on after its call was read: the stack may be of a later moment.
@@ -377,6 +396,13 @@ impl Target {
             self.facts.rss_bytes_last = resident;
         }
     }
+}
+
+/// The stack of a thread that is in the cyclic garbage collector.
+fn collecting(stack: Option<StackId>, tables: &mut Tables) -> StackId {
+    let function = tables.intern_function_named("(gc)", "", 0);
+    let frame = tables.intern_frame(Frame { function, line: 0 });
+    tables.intern_stack(StackNode { parent: stack, frame })
 }
 
 /// The topmost function of a thread that holds the GIL, and what it serves.

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod functions;
+mod gil;
 mod head;
 mod sampling;
 mod waits;
@@ -53,6 +54,7 @@ impl Report for Text {
         } else {
             page.endpoints(&summary);
             page.functions(&summary, profile);
+            page.gil(&summary);
             page.waits(&summary, profile);
         }
         page.workers(&summary);
