@@ -42,9 +42,7 @@ fn origin(file: &str) -> Origin {
     const LIBRARIES: [&str; 3] = ["/lib/python3.", "/lib64/python3.", "/Lib/"];
     if file.is_empty() {
         Origin::None
-    } else if PACKAGES.iter().any(|folder| file.contains(folder)) {
-        Origin::Package
-    } else if is_script(file) {
+    } else if is_script(file) || PACKAGES.iter().any(|folder| file.contains(folder)) {
         Origin::Package
     } else if file.starts_with("<frozen ") || LIBRARIES.iter().any(|part| file.contains(part)) {
         Origin::StandardLibrary

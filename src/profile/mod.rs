@@ -27,8 +27,7 @@ pub use select::{Pattern, Selection};
 
 use crate::model::{
     EndpointId, Evidence, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId, Progress,
-    RequestId, Sample,
-    Session, StackId, State, Tables, ThreadId,
+    RequestId, Sample, Session, StackId, State, Tables, ThreadId,
 };
 use crate::units::Nanos;
 

@@ -183,6 +183,8 @@ impl Session {
             }
             self.fleet_clock.sleep_until(now.saturating_add(RETRY), &stop);
         }
+        // Before the clock starts: looking through all programs is dear, and done once.
+        self.refresh_names();
         self.clock = Clock::start(self.options.rate_hz);
         self.budget = Budget::new(self.options.max_cpu, self.options.rate_hz, own_cpu());
         self.facts.start_unix_ns = self.clock.start_unix_ns();
@@ -192,7 +194,6 @@ impl Session {
         for note in &mut self.notes {
             note.at = Nanos::ZERO;
         }
-        self.refresh_names();
         Ok(())
     }
 
