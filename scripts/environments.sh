@@ -11,12 +11,22 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 REQUIREMENTS=fixtures/apps/requirements.txt
+# What only the oldest, the newest and two in between carry: an environment with these
+# packages is ten times as big.
+SERVICES=fixtures/apps/services.txt
+WITH_SERVICES=" 3.8 3.11 3.13 3.15 "
 mkdir -p .cache/pythons
 CACHE=$(cd .cache/pythons && pwd -P)
 
 # One at a time: a second caller waits and then finds everything done.
 exec 9>"$CACHE/.lock"
 flock 9
+
+# The lists of packages of a version, as pip's arguments.
+lists() {
+    echo "--requirement $REQUIREMENTS"
+    [[ $WITH_SERVICES != *" $1 "* ]] || echo "--requirement $SERVICES"
+}
 
 # Builds under a temporary name and renames, so that an environment is there whole
 # or not at all. Scripts in bin/ name their interpreter by its full path, hence sed.
@@ -25,9 +35,10 @@ build() {
     local final=$CACHE/$version partial=$CACHE/.partial-$version
     rm -rf "$partial"
     "$python" -m venv "$partial"
+    # Wheels only: nothing of these may depend on a compiler being here.
+    # shellcheck disable=SC2046
     "$partial/bin/python" -m pip install --quiet --disable-pip-version-check \
-        --no-compile --requirement "$REQUIREMENTS" >&2
-    "$partial/bin/python" -m compileall -q "$partial/lib" >/dev/null || true
+        --only-binary :all: $(lists "$version") >&2
     grep -lIr --fixed-strings "$partial" "$partial/bin" "$partial/pyvenv.cfg" |
         xargs --no-run-if-empty sed -i "s|$partial|$final|g"
     echo "$stamp" >"$partial/stamp"
@@ -59,7 +70,8 @@ if [ -z "$found" ]; then
 fi
 
 while read -r version python; do
-    stamp="$python $(cksum <"$REQUIREMENTS")"
+    # shellcheck disable=SC2046
+    stamp="$python $(cat $(lists "$version" | cut -d ' ' -f 2) | cksum)"
     if [ "$(cat "$CACHE/$version/stamp" 2>/dev/null)" != "$stamp" ] ||
         ! [ -x "$CACHE/$version/bin/python" ]; then
         echo "making .cache/pythons/$version" >&2
