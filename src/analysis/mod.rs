@@ -4,6 +4,7 @@
 mod build;
 mod gil;
 mod shares;
+mod statements;
 mod summary;
 mod totals;
 mod waits;
@@ -11,7 +12,7 @@ mod waits;
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
     GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
-    StateSeconds, Statement, Summary, WaitRow,
+    StateSeconds, Statement, StatementEndpoint, StatementRow, Summary, WaitRow,
 };
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use super::options::Record;
 use super::outputs::{Outputs, Place, stem, text};
 use super::progress::Bar;
 use super::stop::on_signals;
-use crate::model::{Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick};
+use crate::model::{
+    Executions, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+};
 use crate::profile::{Builder, Profile};
 use crate::recording::Writer;
 use crate::report::Report;
@@ -179,6 +181,12 @@ impl Sink for Pipeline<'_> {
         self.profile.tick(tables, tick, samples)?;
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         self.bar.tick(tables, tick, samples)
+    }
+
+    fn executions(&mut self, tables: &Tables, executions: &[Executions]) -> io::Result<()> {
+        self.record(|recording| recording.executions(tables, executions));
+        self.profile.executions(tables, executions)?;
+        self.bar.executions(tables, executions)
     }
 
     fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()> {

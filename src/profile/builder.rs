@@ -8,8 +8,8 @@ use rustc_hash::FxHashMap;
 use super::requests::Requests;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
-    EndpointId, Frame, FunctionId, Grade, Note, ProcessFacts, ProcessId, Progress, RequestId,
-    Sample, Session, Sink, StackId, StackNode, Tables, Tick,
+    EndpointId, Executions, Frame, FunctionId, Grade, Note, OnId, ProcessFacts, ProcessId, Progress,
+    RequestId, Sample, Session, Sink, StackId, StackNode, StatementId, Tables, ThreadId, Tick,
 };
 use crate::units::Nanos;
 
@@ -30,7 +30,12 @@ pub struct Builder {
     index: FxHashMap<Key, u32>,
     threads: Vec<LastSeen>,
     requests: Requests,
+    executions: Vec<Executions>,
+    executions_index: FxHashMap<ExecutionsKey, usize>,
 }
+
+/// What executions have in common that are added up.
+type ExecutionsKey = (ThreadId, EndpointId, Option<OnId>, StatementId);
 
 /// What a thread was last seen with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,7 +64,8 @@ impl Builder {
     pub fn finish(self, mut tables: Tables) -> Profile {
         let (mut cells, mut requests) = (self.cells, self.requests.finish());
         mark_grades(&mut cells, &mut tables);
-        routings::follow(&mut cells, &mut requests, &mut tables);
+        let mut executions = self.executions;
+        routings::follow(&mut cells, &mut requests, &mut executions, &mut tables);
         Profile {
             tables: Arc::new(tables),
             session: self.session,
@@ -70,6 +76,7 @@ impl Builder {
             notes_left_out: self.notes_left_out,
             cells,
             requests,
+            executions,
         }
     }
 
@@ -79,6 +86,7 @@ impl Builder {
             endpoint: sample.endpoint,
             stack: sample.stack,
             on: sample.on,
+            statement: sample.statement,
             state: sample.state,
             evidence: sample.evidence,
             grade: sample.grade,
@@ -132,6 +140,20 @@ impl Sink for Builder {
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         for sample in samples {
             self.add(sample);
+        }
+        Ok(())
+    }
+
+    fn executions(&mut self, _: &Tables, executions: &[Executions]) -> io::Result<()> {
+        for of in executions {
+            let key = (of.thread, of.endpoint, of.on, of.statement);
+            match self.executions_index.get(&key) {
+                Some(&index) => self.executions[index].add(of),
+                None => {
+                    self.executions_index.insert(key, self.executions.len());
+                    self.executions.push(*of);
+                }
+            }
         }
         Ok(())
     }
@@ -214,6 +236,7 @@ mod tests {
             stack,
             endpoint,
             on: None,
+            statement: None,
             request: None,
             weight: Nanos::from_millis(10),
             cpu: Nanos::from_millis(4),

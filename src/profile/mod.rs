@@ -21,8 +21,8 @@ pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
 
 use crate::model::{
-    EndpointId, Evidence, Grade, Note, OnId, ProcessFacts, ProcessId, Progress, Session, StackId,
-    State, Tables, ThreadId,
+    EndpointId, Evidence, Executions, Grade, Note, OnId, ProcessFacts, ProcessId, Progress, Session,
+    StackId, State, StatementId, Tables, ThreadId,
 };
 use crate::units::Nanos;
 
@@ -38,6 +38,8 @@ pub struct Key {
     pub stack: Option<StackId>,
     /// What it waited on.
     pub on: Option<OnId>,
+    /// What a database was being asked.
+    pub statement: Option<StatementId>,
     /// What it was doing.
     pub state: State,
     /// How that was told.
@@ -75,6 +77,7 @@ pub struct Profile {
     notes_left_out: u64,
     cells: Vec<Cell>,
     requests: Vec<RequestsSeen>,
+    executions: Vec<Executions>,
 }
 
 impl Profile {
@@ -122,6 +125,12 @@ impl Profile {
     /// The requests seen, by thread and endpoint.
     pub fn requests(&self) -> &[RequestsSeen] {
         &self.requests
+    }
+
+    /// What was seen of executions of statements: one for each thread, endpoint, statement
+    /// and what was waited on.
+    pub fn executions(&self) -> &[Executions] {
+        &self.executions
     }
 
     /// How long a process was there to be sampled.

@@ -180,6 +180,7 @@ fn random_sample(rng: &mut Rng, tables: &mut Tables) -> Sample {
         stack,
         endpoint: random_endpoint(rng, tables),
         on: on.map(|on| tables.intern_on(on)),
+        statement: None,
         request: RequestId::new(rng.u64(0..3)),
         weight: Nanos::from_nanos(rng.u64(..)),
         cpu: Nanos::from_nanos(rng.u64(..) >> rng.u32(0..64)),

@@ -1,5 +1,7 @@
 //! The summary for a terminal.
 
+mod statements;
+
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
@@ -50,6 +52,7 @@ impl Report for Text {
             page.endpoints(&summary);
             page.functions(&summary, profile);
             page.waits(&summary);
+            page.statements(&summary);
         }
         page.sampling(&summary);
         page.notes(&summary, profile.notes_left_out());
