@@ -42,7 +42,8 @@ impl Calls {
             return Self { estimated: exact.estimated.filter(|_| is_long), ..exact };
         }
         // What was not looked at again is like what was.
-        let scale = executions.weight.as_nanos() as f64 / executions.looked.as_nanos().max(1) as f64;
+        let scale =
+            executions.weight.as_nanos() as f64 / executions.looked.as_nanos().max(1) as f64;
         let estimate = executions.estimate * scale;
         let error = executions.variance.sqrt() * scale;
         // If every execution were as long as the time between two ticks, so many would have
@@ -175,7 +176,9 @@ impl<'a> Statements<'a> {
             calls_seen: seen,
             calls_est: estimated.map(rounded),
             calls_est_error: estimated.map(|_| rounded(error)),
-            calls_per_request: estimated.zip(requests).map(|(calls, number)| rounded(calls / number)),
+            calls_per_request: estimated
+                .zip(requests)
+                .map(|(calls, number)| rounded(calls / number)),
         }
     }
 }
@@ -183,4 +186,65 @@ impl<'a> Statements<'a> {
 /// To a thousandth: an estimate has no more digits.
 pub(super) fn rounded(number: f64) -> f64 {
     (number * 1e3).round() / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, Framework, Statement, Tables, TargetProcess, Thread};
+    use crate::units::{Pid, Tid};
+
+    fn none() -> Executions {
+        let mut tables = Tables::new();
+        let process = tables.intern_process(TargetProcess { pid: Pid::new(7), start_time: 1 });
+        let label = tables.intern_string("SELECT ?");
+        let thread = tables.intern_thread(Thread { process, tid: Tid::new(7), name: label });
+        let (method, route, handler, framework) = (None, None, None, Framework::None);
+        let endpoint =
+            tables.intern_endpoint(Endpoint { label, method, route, framework, handler });
+        let statement = tables.intern_statement(Statement { text: label });
+        Executions::none(thread, endpoint, None, statement)
+    }
+
+    /// Ten seconds of executions that take so many milliseconds each, looked at 100 times a
+    /// second and again 0.3 ms later.
+    fn executions(milliseconds: f64) -> (f64, Calls) {
+        let number = 10_000.0 / milliseconds;
+        let ended = (1000.0 * (0.3 / milliseconds).min(1.0)).round();
+        let stands_for = 10.0 / 0.3;
+        let executions = Executions {
+            seen: (1000.0 * (10.0 / milliseconds).min(1.0)).round() as u64,
+            samples: 1000,
+            weight: Nanos::from_millis(10_000),
+            looks: 900,
+            looked: Nanos::from_millis(9_000),
+            waited: Nanos::from_micros(900 * 300),
+            ended: (ended * 0.9) as u64,
+            estimate: (ended * 0.9).floor() * stands_for,
+            variance: (ended * 0.9).floor() * stands_for * stands_for,
+            ..none()
+        };
+        (number, Calls::of(&executions))
+    }
+
+    #[test]
+    fn short_executions_are_estimated_and_long_ones_counted() {
+        for milliseconds in [0.5, 1.0, 2.0, 5.0] {
+            let (number, calls) = executions(milliseconds);
+            let estimated = calls.estimated.unwrap();
+            assert!((estimated / number - 1.0).abs() < 0.05, "{estimated} of {number}");
+            assert!(calls.error > 0.0 && calls.seen as f64 <= estimated);
+        }
+        for milliseconds in [30.0, 100.0, 1000.0] {
+            let (number, calls) = executions(milliseconds);
+            assert_eq!((calls.estimated, calls.error), (Some(number.round()), 0.0));
+        }
+    }
+
+    #[test]
+    fn without_a_second_look_only_long_ones_are_known() {
+        let of = |seen| Calls::of(&Executions { seen, samples: 30, ..none() }).estimated;
+        assert_eq!(of(3), Some(3.0));
+        assert_eq!(of(30), None);
+    }
 }

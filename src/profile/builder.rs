@@ -8,8 +8,9 @@ use rustc_hash::FxHashMap;
 use super::requests::Requests;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
-    EndpointId, Executions, Frame, FunctionId, Grade, Note, OnId, ProcessFacts, ProcessId, Progress,
-    RequestId, Sample, Session, Sink, StackId, StackNode, StatementId, Tables, ThreadId, Tick,
+    EndpointId, Executions, Frame, FunctionId, Grade, Note, OnId, ProcessFacts, ProcessId,
+    Progress, RequestId, Sample, Session, Sink, StackId, StackNode, StatementId, Tables, ThreadId,
+    Tick,
 };
 use crate::units::Nanos;
 

@@ -21,8 +21,8 @@ pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
 
 use crate::model::{
-    EndpointId, Evidence, Executions, Grade, Note, OnId, ProcessFacts, ProcessId, Progress, Session,
-    StackId, State, StatementId, Tables, ThreadId,
+    EndpointId, Evidence, Executions, Grade, Note, OnId, ProcessFacts, ProcessId, Progress,
+    Session, StackId, State, StatementId, Tables, ThreadId,
 };
 use crate::units::Nanos;
 

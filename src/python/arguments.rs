@@ -307,8 +307,8 @@ impl Locals<'_> {
         }
         let mut own = crate::process::Batch::new();
         let objects = &mut self.objects;
-        let name =
-            Objects::new(objects.memory, objects.layout, &mut own, objects.names).type_name(class)?;
+        let name = Objects::new(objects.memory, objects.layout, &mut own, objects.names)
+            .type_name(class)?;
         let kind = match name.as_str() {
             "str" => Kind::Str,
             "bytes" => Kind::Bytes,

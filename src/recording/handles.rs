@@ -2,8 +2,9 @@
 
 use super::v1::{self, Entries};
 use crate::model::{
-    Endpoint, EndpointId, Executions, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId, Routing,
-    StackId, StackNode, Statement, StatementId, StringId, Tables, TargetProcess, Thread, ThreadId,
+    Endpoint, EndpointId, Executions, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId,
+    Routing, StackId, StackNode, Statement, StatementId, StringId, Tables, TargetProcess, Thread,
+    ThreadId,
 };
 use crate::units::{Nanos, Pid, Tid};
 

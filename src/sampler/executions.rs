@@ -210,8 +210,7 @@ mod tests {
             // Nobody wakes up to the microsecond.
             let late = Nanos::from_micros(random.u64(5..90));
             let then = now.saturating_add(counts.delay(&first)).saturating_add(late);
-            let found =
-                if end <= then.as_nanos() as f64 { Second::Ended } else { Second::GoesOn };
+            let found = if end <= then.as_nanos() as f64 { Second::Ended } else { Second::GoesOn };
             counts.looked_again(&first, then, found);
         }
         let [counts] = counts.take() else { panic!("one key") };
@@ -223,8 +222,7 @@ mod tests {
         let gap = 0.2e6;
         for milliseconds in [0.5, 1.0, 5.0, 20.0] {
             let constant = |_: &mut fastrand::Rng| milliseconds * 1e6;
-            let spread =
-                |random: &mut fastrand::Rng| milliseconds * 1e6 * (0.5 + random.f64());
+            let spread = |random: &mut fastrand::Rng| milliseconds * 1e6 * (0.5 + random.f64());
             for (number, estimate, error) in [simulate(constant, gap), simulate(spread, gap)] {
                 println!("{milliseconds} ms: {number} executions, {estimate:.0} ± {error:.0}");
                 assert!((estimate - number).abs() < 3.0 * error, "{estimate} of {number}");

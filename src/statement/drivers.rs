@@ -162,7 +162,9 @@ pub(super) fn command_name(text: &str) -> Option<String> {
     ];
     let is_name = |word: &&str| {
         let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        word.len() <= 24 && word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.chars().all(known)
+        word.len() <= 24
+            && word.starts_with(|c: char| c.is_ascii_alphabetic())
+            && word.chars().all(known)
     };
     let mut words = text.split_ascii_whitespace();
     let first = words.next().filter(is_name)?.to_ascii_uppercase();

@@ -241,7 +241,8 @@ impl Statements {
             match locals.text(&call.frame, local, is_command, expected, MOST_BYTES) {
                 Argument::Text(text) => {
                     let fingerprint = text.fingerprint();
-                    if let Some(Role::Known(_, slots)) = self.roles.get_mut(call.frame.code_index()) {
+                    if let Some(Role::Known(_, slots)) = self.roles.get_mut(call.frame.code_index())
+                    {
                         // A little more, so that texts of about the same length do not take
                         // turns in being too long.
                         slots.expected = text.expected.max(slots.expected / 2);
@@ -272,21 +273,19 @@ impl Statements {
 
 /// Whose quoting the text of a call keeps to.
 fn dialect(call: &Call, locals: &mut Locals<'_>) -> Dialect {
-    let mut named = || {
-        match call.driver.quoting {
-            Quoting::Of(dialect) => Some(dialect),
-            Quoting::SqlAlchemy => {
-                let name = locals.type_name(&call.frame, call.slots.this?)?;
-                Some(dialect_named(&name))
-            }
-            Quoting::Django => {
-                let wrapper = locals.value(&call.frame, call.slots.this?)?;
-                let [database] = locals.attributes(wrapper, ["db"]);
-                let [settings] = locals.attributes(database?, ["settings_dict"]);
-                let engine = locals.dict_item(settings?, "ENGINE");
-                let [name] = locals.strings([engine]);
-                name.map(|name| dialect_named(&name))
-            }
+    let mut named = || match call.driver.quoting {
+        Quoting::Of(dialect) => Some(dialect),
+        Quoting::SqlAlchemy => {
+            let name = locals.type_name(&call.frame, call.slots.this?)?;
+            Some(dialect_named(&name))
+        }
+        Quoting::Django => {
+            let wrapper = locals.value(&call.frame, call.slots.this?)?;
+            let [database] = locals.attributes(wrapper, ["db"]);
+            let [settings] = locals.attributes(database?, ["settings_dict"]);
+            let engine = locals.dict_item(settings?, "ENGINE");
+            let [name] = locals.strings([engine]);
+            name.map(|name| dialect_named(&name))
         }
     };
     named().unwrap_or_default()

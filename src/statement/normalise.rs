@@ -278,14 +278,19 @@ impl Tokens {
             Some('(') => {
                 self.hole();
                 match rest.iter().position(|&c| c == ')') {
-                    Some(end) => end + 1 + rest[end + 1..].iter().take(1).filter(|c| c.is_alphabetic()).count(),
+                    Some(end) => {
+                        end + 1
+                            + rest[end + 1..].iter().take(1).filter(|c| c.is_alphabetic()).count()
+                    }
                     None => {
                         self.hides_rest = true;
                         rest.len()
                     }
                 }
             }
-            Some('s' | 'b' | 't' | 'd' | 'f' | 'r') if !rest.get(2).copied().is_some_and(is_word) => {
+            Some('s' | 'b' | 't' | 'd' | 'f' | 'r')
+                if !rest.get(2).copied().is_some_and(is_word) =>
+            {
                 self.hole();
                 2
             }
@@ -310,7 +315,8 @@ impl Tokens {
         let list = *self.list();
         let Some(before) = list.before else { return };
         let Some(comma) = list.item.checked_sub(1) else { return };
-        let (Some(one), Some(other)) = (self.tokens.get(before..comma), self.tokens.get(list.item..end))
+        let (Some(one), Some(other)) =
+            (self.tokens.get(before..comma), self.tokens.get(list.item..end))
         else {
             return;
         };

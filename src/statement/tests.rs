@@ -129,7 +129,10 @@ fn a_long_statement_is_cut_after_its_values_are_out() {
     let short = of(&text);
     assert_eq!(short.chars().count(), LONGEST + 1);
     assert!(short.ends_with('…'));
-    assert_eq!(normalise("SELECT a FROM t WHERE b = 'hal", false, Dialect::Unknown), "SELECT a FROM t WHERE b = ?…");
+    assert_eq!(
+        normalise("SELECT a FROM t WHERE b = 'hal", false, Dialect::Unknown),
+        "SELECT a FROM t WHERE b = ?…"
+    );
 }
 
 /// What must not survive. Each is told from the others and from what may.
@@ -138,7 +141,8 @@ const SECRETS: [&str; 6] = ["zqalice", "zqsecret", "zq4711", "zqtoken", "zqvalue
 /// A value as its dialect writes it, with a secret in it.
 fn literal(random: &mut fastrand::Rng, dialect: Dialect) -> String {
     let secret = SECRETS[random.usize(..SECRETS.len())];
-    let noise = ["", " ", "''", " -- ", "/*", "*/", "$$", "#", "\n", "(", ",", "%s", "\"", "`", ";", "]"];
+    let noise =
+        ["", " ", "''", " -- ", "/*", "*/", "$$", "#", "\n", "(", ",", "%s", "\"", "`", ";", "]"];
     let inner = |random: &mut fastrand::Rng| {
         let mut text = String::new();
         for _ in 0..random.usize(..3) {
@@ -180,8 +184,9 @@ fn comment(random: &mut fastrand::Rng, dialect: Dialect) -> String {
 /// A statement with values of a dialect in it.
 fn statement(random: &mut fastrand::Rng, dialect: Dialect) -> String {
     let words = [
-        "SELECT", "a", "FROM", "t", "WHERE", "b", "=", "AND", "(", ")", ",", "IN", "::int", "||", "-",
-        "[", "]", "\"n\"", "`m`", "%s", "$1", ":p", "?", "x.y", "E", "_utf8", "#", "VALUES", "u&", "@v",
+        "SELECT", "a", "FROM", "t", "WHERE", "b", "=", "AND", "(", ")", ",", "IN", "::int", "||",
+        "-", "[", "]", "\"n\"", "`m`", "%s", "$1", ":p", "?", "x.y", "E", "_utf8", "#", "VALUES",
+        "u&", "@v",
     ];
     let mut text = String::new();
     for _ in 0..random.usize(1..20) {
@@ -219,7 +224,10 @@ fn no_value_survives_whoever_reads_and_wherever_the_text_is_cut() {
         let text = statement(&mut random, dialect);
         for known in [dialect, Dialect::Unknown] {
             let whole = normalise(&text, true, known);
-            assert!(!whole.contains("zq") && !whole.contains("4711"), "{dialect:?} {known:?}\n{text}\n{whole}");
+            assert!(
+                !whole.contains("zq") && !whole.contains("4711"),
+                "{dialect:?} {known:?}\n{text}\n{whole}"
+            );
             let cut = random.usize(..=text.chars().count());
             let part: String = text.chars().take(cut).collect();
             let part = normalise(&part, false, known);
@@ -231,8 +239,41 @@ fn no_value_survives_whoever_reads_and_wherever_the_text_is_cut() {
 #[test]
 fn anything_at_all_is_normalised_within_bounds_and_only_once() {
     let pieces = [
-        "'", "\"", "`", "$", "$a$", "--", "/*", "*/", "#", "\\", "(", ")", ",", "?", "%", "%(", "[", "]",
-        ":", "@", "e", "E'", "1", ".", "-", "\n", "\r", " ", "OR", "ü", "\u{0}", "…", "SAVEPOINT", ";", "zq",
+        "'",
+        "\"",
+        "`",
+        "$",
+        "$a$",
+        "--",
+        "/*",
+        "*/",
+        "#",
+        "\\",
+        "(",
+        ")",
+        ",",
+        "?",
+        "%",
+        "%(",
+        "[",
+        "]",
+        ":",
+        "@",
+        "e",
+        "E'",
+        "1",
+        ".",
+        "-",
+        "\n",
+        "\r",
+        " ",
+        "OR",
+        "ü",
+        "\u{0}",
+        "…",
+        "SAVEPOINT",
+        ";",
+        "zq",
     ];
     let mut random = fastrand::Rng::with_seed(7);
     for _ in 0..20_000 {
@@ -243,7 +284,10 @@ fn anything_at_all_is_normalised_within_bounds_and_only_once() {
             assert!(once.chars().count() <= LONGEST + 1);
             assert!(!once.contains(['\n', '\r', '\u{0}']));
             let twice = normalise(&once, true, dialect);
-            assert!(twice.chars().count() <= once.chars().count() + 2, "{text:?}\n{once:?}\n{twice:?}");
+            assert!(
+                twice.chars().count() <= once.chars().count() + 2,
+                "{text:?}\n{once:?}\n{twice:?}"
+            );
         }
     }
 }

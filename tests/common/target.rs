@@ -141,6 +141,11 @@ impl Script {
         self.lines.wait_for(answer, |line| (line == answer).then_some(()));
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Ends it at once, as the kernel would.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it was running");
@@ -176,6 +181,17 @@ impl Gunicorn {
         workers: usize,
         arguments: &[&str],
     ) -> Self {
+        Self::start_with(interpreter, app, workers, arguments, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_with(
+        interpreter: &Interpreter,
+        app: &str,
+        workers: usize,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let peer = Script::start(interpreter, "slow_peer.py", &[]);
         let mut arbiter = Command::new(interpreter.program("gunicorn"))
@@ -190,6 +206,7 @@ impl Gunicorn {
             .env("FIXTURE_DIR", folder.path())
             .env("FIXTURE_LOG", folder.path())
             .env("FIXTURE_PEER", format!("127.0.0.1:{}", peer.ready()))
+            .envs(environment.iter().copied())
             // Where newer releases put their control socket.
             .env("XDG_RUNTIME_DIR", folder.path())
             .stdin(Stdio::null())
