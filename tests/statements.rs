@@ -26,8 +26,8 @@ const EXECUTIONS: f64 = 48.0;
 /// Executions per request may be off by so much of them.
 const TOLERANCE: f64 = 0.2;
 
-/// What is planted in literals, comments and parameters (`queries.py`): all begin so.
-const PLANTED: &str = "zq";
+/// What is planted in literals, comments and parameters (`queries.py`).
+const PLANTED: [&str; 3] = ["zqliteral", "zqcomment", "zqvalue"];
 
 /// The views, how long one execution takes, and how many requests of each there are to be of
 /// so many.
@@ -60,9 +60,8 @@ fn contains(bytes: &[u8], what: &str) -> bool {
 fn record(pid: u32, seconds: &str, folder: &Path, more: &[&str]) -> Vec<(String, Vec<u8>)> {
     let names = ["x.farrier", "x.svg", "x.json", "x.folded", "x.txt"];
     let pid = pid.to_string();
-    let rate = ["-d", seconds, "-r", "250", "--max-cpu", "none"];
-    let mut arguments: Vec<&OsStr> =
-        ["record", "-p", &pid].iter().chain(&rate).chain(more).map(OsStr::new).collect();
+    let first = ["record", "-p", &pid, "-d", seconds, "-r", "200", "--max-cpu", "none"];
+    let mut arguments: Vec<&OsStr> = first.iter().chain(more).map(OsStr::new).collect();
     let paths = names.map(|name| folder.join(name));
     for path in &paths {
         arguments.extend([OsStr::new("-o"), path.as_os_str()]);
@@ -110,14 +109,32 @@ fn executions_are_counted(version: &str) {
         .map(|(name, milliseconds, weight)| format!("/{name}/{EXECUTIONS}/{milliseconds}={weight}"))
         .collect();
     let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-    let most_time = Duration::from_secs(90);
-    let load = Load::start(&python, gunicorn.port(), 4, most_time, &targets);
+    let most_time = Duration::from_secs(120);
+    let load = Load::start(&python, gunicorn.port(), 3, most_time, &targets);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let written = record(gunicorn.pid(), "8", folder.path(), &[]);
-    let summary = Summary::read(&folder.path().join("x.json"));
+    // Again, if the machine had no time for some of the ticks; and if it never has, what there
+    // is.
+    let (mut written, mut summary) = (Vec::new(), None);
+    for _ in 0..3 {
+        written.extend(record(gunicorn.pid(), "10", folder.path(), &[]));
+        let now = Summary::read(&folder.path().join("x.json"));
+        let missed = |summary: &Summary| {
+            summary.number(&["sampling", "missed_ticks"]) / summary.number(&["sampling", "ticks"])
+        };
+        let is_quiet = missed(&now) < 0.15;
+        if summary.as_ref().is_none_or(|best| missed(&now) < missed(best)) {
+            summary = Some(now);
+        }
+        if is_quiet {
+            break;
+        }
+    }
+    let summary = summary.expect("at least one");
 
     for (name, bytes) in &written {
-        assert!(!contains(bytes, PLANTED), "a value is in {name}");
+        for planted in PLANTED {
+            assert!(!contains(bytes, planted), "{planted} is in {name}");
+        }
     }
     let without = record(gunicorn.pid(), "1", folder.path(), &["--no-statements"]);
     let sent = load.finish();
@@ -134,7 +151,6 @@ fn executions_are_counted(version: &str) {
     let asked = requests.iter().filter(asks).count() as f64 * EXECUTIONS;
     assert_eq!(counted, asked, "PostgreSQL carried out as many");
 
-    println!("{}", String::from_utf8_lossy(&written[0].1));
     for (name, milliseconds, _) in VIEWS {
         let endpoint = format!("GET /{name}/<int:number>/<int:milliseconds>");
         let (statement, place) = most(&summary, &endpoint);
@@ -174,7 +190,7 @@ fn executions_are_counted(version: &str) {
 
     assert!(Summary::read(&folder.path().join("x.json")).list("statements").is_empty());
     for (name, bytes) in &without {
-        for text in [PLANTED, "SELECT", "EVAL"] {
+        for text in PLANTED.into_iter().chain(["SELECT", "EVAL"]) {
             assert!(!contains(bytes, text), "{text} is in {name}");
         }
     }

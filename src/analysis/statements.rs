@@ -16,9 +16,13 @@ use rustc_hash::FxHashMap;
 use super::shares::{Shares, by_seconds};
 use super::summary::{StatementEndpoint, StatementRow};
 use super::waits::statement_text;
-use crate::model::{EndpointId, Executions, OnId, StatementId};
+use crate::model::{EndpointId, Executions, OnId, State, StatementId};
 use crate::profile::Profile;
 use crate::units::Nanos;
+
+/// An execution that is seen at so many ticks on average is long: no tick comes later than
+/// two periods after the one before, so that hardly any went by unseen.
+const LONG_SAMPLES: u64 = 4;
 
 /// How many executions there were.
 #[derive(Debug, Clone, Copy, Default)]
@@ -38,7 +42,7 @@ impl Calls {
         let exact = Self { seen: executions.seen, estimated: Some(seen), error: 0.0 };
         if executions.looks == 0 {
             // All that is known is how many there were at the least.
-            let is_long = executions.samples >= 3 * executions.seen;
+            let is_long = executions.samples >= LONG_SAMPLES * executions.seen;
             return Self { estimated: exact.estimated.filter(|_| is_long), ..exact };
         }
         // What was not looked at again is like what was.
@@ -51,7 +55,8 @@ impl Calls {
         let mean_weight = executions.looked.as_nanos() as f64 / executions.looks as f64;
         let expected = executions.waited.as_nanos() as f64 / mean_weight.max(1.0);
         let most = expected + 2.0 * expected.sqrt() + 1.0;
-        let is_short = executions.ended as f64 > most || executions.samples < 2 * executions.seen;
+        let is_long = executions.samples >= LONG_SAMPLES * executions.seen;
+        let is_short = executions.ended as f64 > most || !is_long;
         if is_short && estimate > seen {
             return Self { estimated: Some(estimate), error, ..exact };
         }
@@ -66,7 +71,7 @@ pub(super) struct Statements<'a> {
     /// Time by statement and endpoint, in whatever state.
     seconds: FxHashMap<(StatementId, EndpointId), Nanos>,
     executions: FxHashMap<(StatementId, EndpointId), Executions>,
-    in_waits: FxHashMap<(Option<OnId>, StatementId), Executions>,
+    in_waits: FxHashMap<(State, Option<OnId>, StatementId), Executions>,
     requests: FxHashMap<EndpointId, Requests>,
 }
 
@@ -101,16 +106,22 @@ impl<'a> Statements<'a> {
         }
         let (mut executions, mut in_waits) = (FxHashMap::default(), FxHashMap::default());
         for of in profile.executions() {
-            let none = || Executions::none(of.thread, of.endpoint, of.on, of.statement);
+            let wait = (of.state, of.on);
+            let none = || Executions::none(of.thread, of.endpoint, wait, of.statement);
             executions.entry((of.statement, of.endpoint)).or_insert_with(none).add(of);
-            in_waits.entry((of.on, of.statement)).or_insert_with(none).add(of);
+            in_waits.entry((of.state, of.on, of.statement)).or_insert_with(none).add(of);
         }
         Self { profile, seconds, executions, in_waits, requests }
     }
 
     /// The executions that were seen while this was waited on.
-    pub(super) fn in_wait(&self, on: Option<OnId>, statement: StatementId) -> Option<Calls> {
-        self.in_waits.get(&(on, statement)).map(Calls::of)
+    pub(super) fn in_wait(
+        &self,
+        state: State,
+        on: Option<OnId>,
+        statement: StatementId,
+    ) -> Option<Calls> {
+        self.in_waits.get(&(state, on, statement)).map(Calls::of)
     }
 
     /// All statements, longest first.
@@ -203,7 +214,7 @@ mod tests {
         let endpoint =
             tables.intern_endpoint(Endpoint { label, method, route, framework, handler });
         let statement = tables.intern_statement(Statement { text: label });
-        Executions::none(thread, endpoint, None, statement)
+        Executions::none(thread, endpoint, (State::Io, None), statement)
     }
 
     /// Ten seconds of executions that take so many milliseconds each, looked at 100 times a
@@ -235,9 +246,9 @@ mod tests {
             assert!((estimated / number - 1.0).abs() < 0.05, "{estimated} of {number}");
             assert!(calls.error > 0.0 && calls.seen as f64 <= estimated);
         }
-        for milliseconds in [30.0, 100.0, 1000.0] {
+        for milliseconds in [40.0, 100.0, 1000.0] {
             let (number, calls) = executions(milliseconds);
-            assert_eq!((calls.estimated, calls.error), (Some(number.round()), 0.0));
+            assert_eq!((calls.estimated, calls.error), (Some(number), 0.0));
         }
     }
 

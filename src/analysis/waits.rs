@@ -26,7 +26,9 @@ impl Waits {
         for cell in profile.cells() {
             if WAITING.contains(&cell.key.state) {
                 let key = &cell.key;
-                let key = (key.endpoint, key.state, key.on, key.statement);
+                // Who waits for the GIL does not wait for what it asked meanwhile.
+                let statement = key.statement.filter(|_| key.state != State::GilWait);
+                let key = (key.endpoint, key.state, key.on, statement);
                 *seconds.entry(key).or_default() += cell.weight;
             }
         }
@@ -121,10 +123,7 @@ fn statements_of(
     let mut rows: Vec<_> = statements
         .into_iter()
         .map(|(statement, weight)| {
-            // Executions are counted under what was waited on, and in a GIL's wait that is
-            // not what the statement waits for.
-            let on = on.filter(|_| state != State::GilWait);
-            let calls = executions.in_wait(on, statement);
+            let calls = executions.in_wait(state, on, statement);
             Statement {
                 statement: statement_text(tables, statement).to_owned(),
                 seconds: weight.as_secs_f64(),

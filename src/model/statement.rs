@@ -1,5 +1,6 @@
 //! What databases were asked, and how often.
 
+use super::state::State;
 use super::tables::{EndpointId, OnId, StatementId, StringId, ThreadId};
 use crate::units::Nanos;
 
@@ -33,7 +34,9 @@ pub struct Executions {
     pub thread: ThreadId,
     /// What it served.
     pub endpoint: EndpointId,
-    /// What it waited on, if it did when the execution was seen.
+    /// What it was doing when the execution was seen.
+    pub state: State,
+    /// What it waited on then, if it did; not who held the GIL.
     pub on: Option<OnId>,
     /// The statement.
     pub statement: StatementId,
@@ -63,12 +66,13 @@ impl Executions {
     pub const fn none(
         thread: ThreadId,
         endpoint: EndpointId,
-        on: Option<OnId>,
+        (state, on): (State, Option<OnId>),
         statement: StatementId,
     ) -> Self {
         Self {
             thread,
             endpoint,
+            state,
             on,
             statement,
             seen: 0,

@@ -9,8 +9,8 @@ use super::requests::Requests;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
     EndpointId, Executions, Frame, FunctionId, Grade, Note, OnId, ProcessFacts, ProcessId,
-    Progress, RequestId, Sample, Session, Sink, StackId, StackNode, StatementId, Tables, ThreadId,
-    Tick,
+    Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State, StatementId, Tables,
+    ThreadId, Tick,
 };
 use crate::units::Nanos;
 
@@ -36,7 +36,7 @@ pub struct Builder {
 }
 
 /// What executions have in common that are added up.
-type ExecutionsKey = (ThreadId, EndpointId, Option<OnId>, StatementId);
+type ExecutionsKey = (ThreadId, EndpointId, State, Option<OnId>, StatementId);
 
 /// What a thread was last seen with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -147,7 +147,7 @@ impl Sink for Builder {
 
     fn executions(&mut self, _: &Tables, executions: &[Executions]) -> io::Result<()> {
         for of in executions {
-            let key = (of.thread, of.endpoint, of.on, of.statement);
+            let key = (of.thread, of.endpoint, of.state, of.on, of.statement);
             match self.executions_index.get(&key) {
                 Some(&index) => self.executions[index].add(of),
                 None => {
@@ -215,7 +215,7 @@ fn leaf_function(tables: &Tables, stack: Option<StackId>) -> Option<FunctionId> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Evidence, Framework, On, Routing, State, TargetProcess, Thread};
+    use crate::model::{Endpoint, Evidence, Framework, On, Routing, TargetProcess, Thread};
     use crate::profile::RequestsSeen;
     use crate::units::{Pid, Tid};
 

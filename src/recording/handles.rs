@@ -1,5 +1,6 @@
 //! From positions in a file to handles of the tables being filled.
 
+use super::columns::from_flags;
 use super::v1::{self, Entries};
 use crate::model::{
     Endpoint, EndpointId, Executions, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId,
@@ -244,6 +245,7 @@ impl Handles {
         Ok(Executions {
             thread: self.thread(stored.thread.into())?,
             endpoint: self.endpoint(stored.endpoint.into())?,
+            state: from_flags(stored.state).0,
             on: self.on(stored.on.into())?,
             statement: entry(&self.statements, stored.statement)?,
             seen: stored.seen,

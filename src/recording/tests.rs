@@ -187,7 +187,7 @@ fn random_executions(rng: &mut Rng, tables: &mut Tables) -> Executions {
         ended: rng.u64(..),
         estimate: rng.f64() * 1e9,
         variance: rng.f64() * 1e9,
-        ..Executions::none(sample.thread, sample.endpoint, sample.on, statement)
+        ..Executions::none(sample.thread, sample.endpoint, (sample.state, sample.on), statement)
     }
 }
 

@@ -187,6 +187,9 @@ pub(super) struct Executions {
     pub(super) estimate: f64,
     #[prost(double, tag = "13")]
     pub(super) variance: f64,
+    /// As in the flags of a sample.
+    #[prost(uint32, tag = "14")]
+    pub(super) state: u32,
 }
 
 /// What is known of a process.

@@ -170,6 +170,7 @@ impl<W: Write> Sink for Writer<W> {
             ended: of.ended,
             estimate: of.estimate,
             variance: of.variance,
+            state: of.state as u32,
         });
         self.events.executions.extend(stored);
         self.events.execution_counts.push(handle(executions.len()));

@@ -8,7 +8,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::model::{EndpointId, Executions, OnId, Sample, StatementId, ThreadId};
+use crate::model::{EndpointId, Executions, OnId, Sample, State, StatementId, ThreadId};
 use crate::statement::Execution;
 use crate::units::Nanos;
 
@@ -17,6 +17,9 @@ const USUAL_DELAY: Nanos = Nanos::from_micros(300);
 
 /// The bounds of that time. Sleeping takes some 60 us at the least.
 const DELAYS: (Nanos, Nanos) = (Nanos::from_micros(40), Nanos::from_micros(2_500));
+
+/// A second look that comes later than twice its time and this counts for nothing.
+const LATENESS: Nanos = Nanos::from_micros(200);
 
 /// From so many ended executions on, a statement's mean duration is taken to be known.
 const ENOUGH_ENDED: u64 = 8;
@@ -40,6 +43,7 @@ pub(super) struct InProgress {
 struct Key {
     thread: ThreadId,
     endpoint: EndpointId,
+    state: State,
     on: Option<OnId>,
     statement: StatementId,
 }
@@ -83,6 +87,7 @@ impl Counts {
         let key = Key {
             thread: sample.thread,
             endpoint: sample.endpoint,
+            state: sample.state,
             on: sample.on,
             statement: execution.statement,
         };
@@ -96,7 +101,10 @@ impl Counts {
     /// What a second look at this time found.
     pub(super) fn looked_again(&mut self, first: &InProgress, at: Nanos, found: Second) {
         let delay = at.saturating_sub(first.at);
-        if delay == Nanos::ZERO {
+        let planned = self.delay(first).as_nanos();
+        let latest = planned.saturating_mul(2).saturating_add(LATENESS.as_nanos());
+        if delay == Nanos::ZERO || delay.as_nanos() > latest {
+            // On a machine that has no time for us, executions would be shorter than that.
             return;
         }
         let counts = self.of(first.key);
@@ -134,7 +142,8 @@ impl Counts {
     }
 
     fn of(&mut self, key: Key) -> &mut Executions {
-        let none = || Executions::none(key.thread, key.endpoint, key.on, key.statement);
+        let wait = (key.state, key.on);
+        let none = || Executions::none(key.thread, key.endpoint, wait, key.statement);
         self.counts.entry(key).or_insert_with(none)
     }
 
@@ -143,7 +152,8 @@ impl Counts {
         self.sent.clear();
         self.sent.extend(self.counts.drain().map(|(_, counts)| counts));
         // The order of a hash table is no order to write down.
-        self.sent.sort_unstable_by_key(|of| (of.thread, of.statement, of.endpoint, of.on));
+        self.sent
+            .sort_unstable_by_key(|of| (of.thread, of.statement, of.endpoint, of.state, of.on));
         &self.sent
     }
 }
@@ -152,7 +162,7 @@ impl Counts {
 mod tests {
     use super::*;
     use crate::model::{
-        Endpoint, Evidence, Framework, Grade, State, Statement, Tables, TargetProcess, Thread,
+        Endpoint, Evidence, Framework, Grade, Statement, Tables, TargetProcess, Thread,
     };
     use crate::units::{Pid, Tid};
 

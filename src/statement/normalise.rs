@@ -356,6 +356,9 @@ impl Tokens {
         if self.hides_rest && self.last() != Some(&Token::Hole) {
             self.push(Token::Hole);
         }
+        if !is_whole && self.last() == Some(&Token::Comma) {
+            self.tokens.pop();
+        }
         let mut text = String::new();
         let mut before: Option<&Token> = None;
         for (token, spaced) in &self.tokens {
