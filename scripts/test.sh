@@ -52,5 +52,6 @@ python=$(scripts/environments.sh --newest 2>/dev/null | cut -d ' ' -f 2) || pyth
 "$python" -m compileall -q fixtures/apps scripts
 
 step "tests"
-# Live tests take turns among themselves: what they assert is about time.
-cargo test
+# Live tests take turns among themselves: what they assert is about time. All of them
+# run, whatever fails: who reads the output of a CI elsewhere cannot ask for the rest.
+cargo test --no-fail-fast

@@ -5,7 +5,6 @@ use super::request::{Current, Key};
 use super::roles::{Roles, Telling};
 use super::shared::{Shared, label};
 use crate::model::{EndpointId, Grade, RequestId, State, Tables};
-use crate::python::{FoundFrame, Local, Locals};
 
 /// What a sample is attributed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +28,6 @@ pub struct Attribution {
 #[derive(Debug, Default)]
 pub struct ThreadRequest {
     current: Option<Current>,
-    name: Option<String>,
     /// Whether it was ever seen in the server's own functions.
     of_server: bool,
     /// The label for when it serves nothing, and the name that it was made of.
@@ -37,8 +35,7 @@ pub struct ThreadRequest {
 }
 
 impl Attribution {
-    /// Tells what a thread served at the last look. `name` is what it is called if it does
-    /// not say so itself.
+    /// Tells what a thread served at the last look. `name` is what it is called.
     pub fn attribute(
         &mut self,
         look: &mut Look<'_>,
@@ -49,9 +46,6 @@ impl Attribution {
         tables: &mut Tables,
     ) -> Attributed {
         let telling = self.roles.telling(look, tables);
-        if let (None, Some((frame, Some(local)))) = (&thread.name, telling.root) {
-            thread.name = thread_name(&mut look.locals(), &frame, local);
-        }
         thread.of_server |= telling.of_server;
         self.routes_seen |= telling.of_framework;
         let none = |endpoint| Attributed { endpoint, request: None };
@@ -123,11 +117,6 @@ enum Served<'t> {
 }
 
 impl ThreadRequest {
-    /// The thread's own name, once its root frame was seen.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
     /// The label of a thread that serves no request.
     fn unserved(
         &mut self,
@@ -142,7 +131,6 @@ impl ThreadRequest {
         if self.of_server {
             return label(tables, "(server)");
         }
-        let name = self.name.as_deref().unwrap_or(name);
         match &self.background {
             Some((known, endpoint)) if known == name => *endpoint,
             _ => {
@@ -152,12 +140,4 @@ impl ThreadRequest {
             }
         }
     }
-}
-
-/// `Thread._name`, through `self` of the thread's first frame.
-fn thread_name(reader: &mut Locals<'_>, frame: &FoundFrame, local: Local) -> Option<String> {
-    let thread = reader.value(frame, local)?;
-    let name = reader.attributes(thread, ["_name"]);
-    let [name] = reader.strings(name);
-    name
 }

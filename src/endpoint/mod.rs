@@ -73,8 +73,6 @@ struct Known {
 enum Part {
     /// One request is served from entry to exit.
     Request(&'static RequestLocals),
-    /// The thread's own root, whose `self` is the `threading.Thread`.
-    ThreadRoot,
 }
 
 /// Where a server keeps the request.

@@ -53,9 +53,9 @@ impl Key {
         request: Local,
         started: Local,
     ) -> bool {
-        reader.reread(frame, request) == Some(self.request)
-            && reader.reread(frame, started) == Some(self.started)
-            && reader.bytes(self.started.plus(DATETIME_DATA)) == Some(self.moment)
+        let moment = self.started.plus(DATETIME_DATA);
+        let (locals, moment) = reader.reread(frame, [request, started], moment);
+        locals == [Some(self.request), Some(self.started)] && moment == Some(self.moment)
     }
 }
 
@@ -122,8 +122,8 @@ fn route(
     request: RemoteAddress,
     known: &EnvironRoute,
 ) -> Option<(String, Option<String>)> {
-    let [rule, no_route] = reader.attributes(request, [known.rule, known.no_route]);
-    let Some(rule) = rule else {
+    let [Some(rule)] = reader.attributes(request, [known.rule]) else {
+        let [no_route] = reader.attributes(request, [known.no_route]);
         return no_route.map(|_| ("(no route)".to_owned(), None));
     };
     let parts = reader.attributes(rule, [known.route, known.handler]);

@@ -28,8 +28,6 @@ enum Role {
 pub(super) struct Telling {
     /// The frame that serves a request, and where it has its locals.
     pub(super) request: Option<(FoundFrame, &'static RequestLocals, [Option<Local>; 3])>,
-    /// The thread's first frame, and where it has `self`.
-    pub(super) root: Option<(FoundFrame, Option<Local>)>,
     /// Whether any is the server's own.
     pub(super) of_server: bool,
     /// Whether any is of a framework whose routes are known.
@@ -55,7 +53,6 @@ impl Roles {
                     telling.of_server = true;
                     telling.request = Some((frame, locals, slots));
                 }
-                Role::Known(Part::ThreadRoot, [slot, ..]) => telling.root = Some((frame, slot)),
             }
         }
         telling
@@ -71,15 +68,11 @@ impl Roles {
         let (name, file) = (tables.string(function.name), tables.string(function.file));
         let role = match part_of(name, file) {
             Some(part) => {
-                let names = match part {
-                    Part::Request(locals) => {
-                        [Some(locals.request), Some(locals.started), Some(locals.environ)]
-                    }
-                    Part::ThreadRoot => [Some("self"), None, None],
-                };
+                let Part::Request(locals) = part;
                 let mut reader = look.locals();
-                let slots = names.map(|name| reader.find(frame, name?));
-                if names.iter().zip(&slots).any(|(name, slot)| name.is_some() && slot.is_none()) {
+                let names = [locals.request, locals.started, locals.environ];
+                let slots = names.map(|name| reader.find(frame, name));
+                if slots.iter().any(Option::is_none) {
                     // Names that could not be read now may be read at the next tick.
                     return Role::Known(part, slots);
                 }

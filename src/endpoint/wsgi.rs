@@ -28,7 +28,6 @@ pub(super) const KNOWN: &[Known] = &[
         function: "handle_request",
         part: Part::Request(&GUNICORN),
     },
-    Known { file: "/threading.py", function: "_bootstrap", part: Part::ThreadRoot },
 ];
 
 /// Packages whose frames mean that the thread belongs to the server.

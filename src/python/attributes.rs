@@ -3,25 +3,42 @@
 //!
 //! ```text
 //! 1  the object's head and the words before it   ─► its type, where its values may be
-//! 2  the type's shape, the dict's head           ─► which of those it is, its keys
+//! 2  the type's shape                            ─► which of those it is, its keys
+//!      the dict's head, if it is a dict          ─► its keys
 //! 3  the keys                                    ─► names by address
 //! 4  the values, and the names' characters again
 //! ```
+//!
+//! Where a name was found before, it is most often found again: objects of one kind are
+//! served one after the other. So 1 and 2 are one read with the type that it had the last
+//! time, and 3 and 4 are one with the place that the name had. Both are guesses, compared
+//! with what is there now, and a wrong one costs a read and nothing else.
 
 use rustc_hash::FxHashMap;
 
-use super::layout::{Attributes, DictKeysLayout, Layout};
+use super::dict_keys::{Entry, KeyTable};
+use super::layout::{Attributes, Layout};
 use super::objects::{MOST_ENTRIES, Objects};
 use super::view::View;
 use crate::process::Slot;
 use crate::units::RemoteAddress;
 
 /// Where names were found before. Attribute names are interned: the same `str` object
-/// stands for a name in all dicts of an interpreter. The address is a guess, compared
-/// with the characters each time that it is used.
+/// stands for a name in all dicts of an interpreter.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    known: FxHashMap<&'static str, RemoteAddress>,
+    known: FxHashMap<&'static str, Place>,
+    /// By the first of the names that were asked for: the type of the object that had them.
+    types: FxHashMap<&'static str, RemoteAddress>,
+}
+
+/// Where a name was in the keys object in which it was last found.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    name: RemoteAddress,
+    index: usize,
+    /// How far its entry is behind the start of the keys object, in bytes.
+    offset: usize,
 }
 
 /// `Py_TPFLAGS_*` (`Include/object.h`).
@@ -32,19 +49,35 @@ mod type_flag {
 
 /// How many bytes before an object may belong to it: two words of the managed dict and
 /// two of the garbage collector's head.
-const BEFORE: u64 = 32;
+const BEFORE: usize = 32;
 
-/// How many bytes of an object's start are read: its head, and `__dict__` and
-/// `__weakref__` of a plain instance.
-const HEAD: usize = 48;
+/// How many bytes of an object's start are read: its head, `__dict__` and `__weakref__`
+/// of a plain instance, and the head of the values behind it.
+const HEAD: usize = 64;
 
 /// What is read of a keys object at first: the usual ones whole.
 const USUAL_KEYS: usize = 1024;
 
-/// What decides where an instance's attributes are.
-struct Shape {
+/// An object's start, with what may belong to it before.
+struct Window {
     object: RemoteAddress,
-    size: Option<i64>,
+    bytes: [u8; WINDOW],
+    length: usize,
+}
+
+/// The bytes of a [`Window`].
+const WINDOW: usize = BEFORE + HEAD;
+
+impl Window {
+    /// A word by its offset from the object's start; `None` beyond what was read.
+    fn word(&self, offset: i64) -> Option<RemoteAddress> {
+        let at = usize::try_from(offset.checked_add_unsigned(BEFORE as u64)?).ok()?;
+        View(self.bytes.get(..self.length)?).address(at)
+    }
+}
+
+/// What the type of an instance says of where its attributes are.
+struct Shape {
     basicsize: i64,
     itemsize: i64,
     flags: u64,
@@ -68,7 +101,9 @@ impl Objects<'_> {
         object: RemoteAddress,
         names: [&'static str; N],
     ) -> [Option<RemoteAddress>; N] {
-        self.storage_of(object)
+        names
+            .first()
+            .and_then(|first| self.storage_of(object, first))
             .and_then(|(storage, keys)| match storage {
                 Storage::Dict(dict) => self.dict_items(dict, names),
                 Storage::Values(values) => self.values(keys?, Some(values), names),
@@ -76,52 +111,71 @@ impl Objects<'_> {
             .unwrap_or([None; N])
     }
 
-    /// Where an object keeps its attributes, and the keys that its type caches.
-    fn storage_of(&mut self, object: RemoteAddress) -> Option<(Storage, Option<RemoteAddress>)> {
+    /// Where an object keeps its attributes, and the keys that its type caches. `first` is
+    /// the first name that is looked for: objects that have it are mostly of one type.
+    fn storage_of(
+        &mut self,
+        object: RemoteAddress,
+        first: &'static str,
+    ) -> Option<(Storage, Option<RemoteAddress>)> {
+        let known = self.names.types.get(first).copied();
+        let (window, guessed) = self.window(object, known)?;
+        let class = window.word(i64::try_from(self.layout.object.ob_type).ok()?);
+        let class = class.filter(|class| class.is_plausible())?;
+        let shape = if Some(class) == known {
+            guessed?
+        } else {
+            self.names.types.insert(first, class);
+            self.window(object, Some(class))?.1?
+        };
+        Some((self.storage(&window, &shape)?, shape.cached_keys))
+    }
+
+    /// An object's first words and those before it, and the shape that `class` gives to its
+    /// instances, in one read.
+    fn window(
+        &mut self,
+        object: RemoteAddress,
+        class: Option<RemoteAddress>,
+    ) -> Option<(Window, Option<Shape>)> {
         let layout = self.layout.object;
-        let start = RemoteAddress::new(object.get().checked_sub(BEFORE)?);
-        let window = usize::try_from(BEFORE).ok()?.checked_add(HEAD)?;
-        let window = self.bytes(start, window)?.to_vec();
-        let view = View(&window);
-        // A word of the object, by its offset from the object's start.
-        let word = |offset: i64| {
-            let at = offset.checked_add(BEFORE.cast_signed())?;
-            view.address(usize::try_from(at).ok()?)
-        };
-        let class = word(i64::try_from(layout.ob_type).ok()?).filter(|at| at.is_plausible())?;
         self.batch.clear();
-        let ask = |offset: usize, batch: &mut crate::process::Batch| {
-            batch.ask(class.plus(offset as u64), 8)
-        };
-        let basicsize = ask(layout.type_basicsize, self.batch);
-        let itemsize = ask(layout.type_itemsize, self.batch);
-        let flags = ask(layout.type_flags, self.batch);
-        let dictoffset = ask(layout.type_dictoffset, self.batch);
-        let keys = ask(layout.heap_type_cached_keys, self.batch);
+        let start = RemoteAddress::new(object.get().checked_sub(BEFORE as u64)?);
+        let window = self.batch.ask(start, WINDOW);
+        let words = class.map(|class| {
+            [
+                layout.type_basicsize,
+                layout.type_itemsize,
+                layout.type_flags,
+                layout.type_dictoffset,
+                // Only a heap type has these; what lies there in another is not used.
+                layout.heap_type_cached_keys,
+            ]
+            .map(|offset| self.batch.ask(class.plus(offset as u64), 8))
+        });
         self.memory.read(self.batch).ok()?;
-        let read = |slot: Slot| View(self.batch.bytes(slot)?).i64(0);
-        let shape = Shape {
-            object,
-            size: word(i64::try_from(layout.ob_size).ok()?).map(|size| size.get().cast_signed()),
-            basicsize: read(basicsize)?,
-            itemsize: read(itemsize)?,
-            flags: read(flags)?.cast_unsigned(),
-            dictoffset: read(dictoffset)?,
-            // Only a heap type has these; what lies there in another is not used.
-            cached_keys: read(keys).map(|keys| RemoteAddress::new(keys.cast_unsigned())),
-        };
-        let cached_keys = shape.cached_keys;
-        self.storage(&shape, word).map(|storage| (storage, cached_keys))
+        let word = |slot: Slot| View(self.batch.bytes(slot)?).i64(0);
+        let shape = words.and_then(|[basicsize, itemsize, flags, dictoffset, keys]| {
+            Some(Shape {
+                basicsize: word(basicsize)?,
+                itemsize: word(itemsize)?,
+                flags: word(flags)?.cast_unsigned(),
+                dictoffset: word(dictoffset)?,
+                cached_keys: word(keys).map(|keys| RemoteAddress::new(keys.cast_unsigned())),
+            })
+        });
+        // The memory may end behind a small object: what is not there is asked for again
+        // where it is needed.
+        let mut bytes = [0; WINDOW];
+        let read = self.batch.prefix(window)?;
+        bytes.get_mut(..read.len())?.copy_from_slice(read);
+        Some((Window { object, bytes, length: read.len() }, shape))
     }
 
     /// Where an instance keeps its attributes (`Objects/object.c`,
-    /// `_PyObject_GetDictPtr`; `Objects/dictobject.c`, inline values). `word` gives words
-    /// of the object that were read already.
-    fn storage(
-        &mut self,
-        shape: &Shape,
-        word: impl Fn(i64) -> Option<RemoteAddress>,
-    ) -> Option<Storage> {
+    /// `_PyObject_GetDictPtr`; `Objects/dictobject.c`, inline values).
+    fn storage(&mut self, window: &Window, shape: &Shape) -> Option<Storage> {
+        let word = |offset| window.word(offset);
         let managed = shape.flags & type_flag::MANAGED_DICT != 0;
         let non_null = |address: &RemoteAddress| !address.is_null();
         match self.layout.attributes {
@@ -144,24 +198,30 @@ impl Objects<'_> {
                     return Some(Storage::Dict(dict));
                 }
                 // struct _dictvalues: capacity, size, embedded, valid, then the values.
-                let header = shape.object.plus(shape.basicsize.cast_unsigned());
+                let values = window.object.plus(shape.basicsize.cast_unsigned());
                 let inline = shape.flags & type_flag::INLINE_VALUES != 0;
-                let valid = View(self.bytes(header, 8)?).u8(3)?;
-                (inline && valid == 1).then(|| Storage::Values(header.plus(8)))
+                let header = match word(shape.basicsize) {
+                    Some(header) => header,
+                    None => self.address(values)?,
+                };
+                let [_, _, _, valid, ..] = header.get().to_le_bytes();
+                (inline && valid == 1).then(|| Storage::Values(values.plus(8)))
             }
             _ => {
                 let offset = match shape.dictoffset {
                     0 => return None,
                     offset if offset > 0 => offset,
                     offset => {
-                        let items = shape.size?.checked_abs()?.checked_mul(shape.itemsize)?;
+                        let size = word(i64::try_from(self.layout.object.ob_size).ok()?)?;
+                        let size = size.get().cast_signed().checked_abs()?;
+                        let items = size.checked_mul(shape.itemsize)?;
                         let end = shape.basicsize.checked_add(items)?.checked_add(7)? & !7;
                         end.checked_add(offset)?
                     }
                 };
                 let dict = match word(offset) {
                     Some(dict) => Some(dict),
-                    None => self.address(shape.object.plus(offset.cast_unsigned())),
+                    None => self.address(window.object.plus(offset.cast_unsigned())),
                 };
                 dict.filter(non_null).map(Storage::Dict)
             }
@@ -193,44 +253,63 @@ impl Objects<'_> {
         values: Option<RemoteAddress>,
         names: [&'static str; N],
     ) -> Option<[Option<RemoteAddress>; N]> {
-        let entries = self.entries(keys)?;
-        let places = self.places(&entries, names);
-        // The values, and the names once more: the guess was an address only.
+        let places = names.map(|name| self.names.known.get(name).copied());
+        if places.iter().all(Option::is_some)
+            && let Some(found) = self.values_at(keys, values, names, places)
+        {
+            return Some(found);
+        }
+        let (table, entries) = self.all_entries(keys, MOST_ENTRIES)?;
+        let places = self.places(&table, &entries, names);
+        self.values_at(keys, values, names, places)
+    }
+
+    /// The values of names at these places. `None` if any of them has moved.
+    fn values_at<const N: usize>(
+        &mut self,
+        keys: RemoteAddress,
+        values: Option<RemoteAddress>,
+        names: [&'static str; N],
+        places: [Option<Place>; N],
+    ) -> Option<[Option<RemoteAddress>; N]> {
         let layout = self.layout.object;
         self.batch.clear();
-        let reads = places.map(|place| {
-            let (index, &(key, value)) = place.and_then(|at| Some((at, entries.get(at)?)))?;
-            let split = values
-                .map(|values| self.batch.ask(values.plus((index as u64).saturating_mul(8)), 8));
-            Some((key, value, split))
-        });
-        let checks = std::array::from_fn::<_, N, _>(|nth| {
-            let (key, _, _) = reads.get(nth).copied().flatten()?;
-            let name = names.get(nth)?;
-            Some(self.batch.ask(key, layout.unicode_ascii_data.saturating_add(name.len())))
+        let head = self.batch.ask(keys, KeyTable::HEAD);
+        let mut named = names.into_iter().zip(places);
+        let reads = std::array::from_fn::<_, N, _>(|_| {
+            let (name, place) = named.next()?;
+            let place = place?;
+            let length = layout.unicode_ascii_data.saturating_add(name.len());
+            let text = self.batch.ask(place.name, length);
+            let entry = self.batch.ask(keys.plus(place.offset as u64), KeyTable::LONGEST_ENTRY);
+            let split = values.map(|values| {
+                self.batch.ask(values.plus((place.index as u64).saturating_mul(8)), 8)
+            });
+            Some((name, place, text, entry, split))
         });
         self.memory.read(self.batch).ok()?;
-        Some(std::array::from_fn(|nth| {
-            let (_, value, split) = reads.get(nth).copied().flatten()?;
-            let name = names.get(nth)?;
-            let check = checks.get(nth).copied().flatten()?;
-            if !is_string(self.batch.bytes(check)?, name, self.layout) {
+        let table = KeyTable::parse(View(self.batch.bytes(head)?), self.layout, MOST_ENTRIES)?;
+        let mut found = [None; N];
+        for (found, read) in found.iter_mut().zip(reads) {
+            let Some((name, place, text, entry, split)) = read else { continue };
+            let is_there = table.offset_of(place.index) == Some(place.offset);
+            // The last entry may end where the memory does.
+            let entry = table.entry(View(self.batch.prefix(entry)?))?;
+            if !is_string(self.batch.bytes(text)?, name, self.layout) {
                 // The name's object is gone; the next time finds the new one.
                 self.names.known.remove(name);
                 return None;
             }
+            if !is_there || entry.key != place.name {
+                return None;
+            }
             let value = match split {
                 Some(slot) => View(self.batch.bytes(slot)?).address(0)?,
-                None => value,
+                None => entry.value,
             };
-            value.is_plausible().then_some(value)
-        }))
-    }
-
-    /// Key and value of each entry of a keys object, in order.
-    fn entries(&mut self, keys: RemoteAddress) -> Option<Vec<(RemoteAddress, RemoteAddress)>> {
-        let entries = self.all_entries(keys, MOST_ENTRIES)?;
-        Some(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
+            *found = value.is_plausible().then_some(value);
+        }
+        Some(found)
     }
 
     /// The entries of a dict that shares its keys with no other, in order; those that were
@@ -241,41 +320,42 @@ impl Objects<'_> {
         most: usize,
     ) -> Option<Vec<Entry>> {
         let keys = self.address(dict.plus(self.layout.object.dict_keys as u64))?;
-        self.all_entries(keys, most)
+        Some(self.all_entries(keys, most)?.1)
     }
 
-    fn all_entries(&mut self, keys: RemoteAddress, most: usize) -> Option<Vec<Entry>> {
+    /// A keys object's table and its entries, in order.
+    fn all_entries(&mut self, keys: RemoteAddress, most: usize) -> Option<(KeyTable, Vec<Entry>)> {
         let layout = self.layout;
         let head = self.prefix(keys, USUAL_KEYS)?;
         let table = KeyTable::parse(View(head), layout, most)?;
-        let count = table.count.checked_mul(table.words_per_entry)?;
-        let words = match View(head).bytes(table.entries, count.checked_mul(8)?) {
-            Some(bytes) => bytes.chunks_exact(8).filter_map(|word| View(word).address(0)).collect(),
-            None => self.words(keys.plus(table.entries as u64), count)?,
+        let (start, length) = table.extent()?;
+        let entries = match View(head).bytes(start, length) {
+            Some(bytes) => table.all(bytes),
+            None if length == 0 => Vec::new(),
+            None => table.all(self.bytes(keys.plus(start as u64), length)?),
         };
-        let entry = |entry: &[RemoteAddress]| match *entry {
-            [key, value] => Some(Entry { hash: None, key, value }),
-            [hash, key, value] => Some(Entry { hash: Some(hash.get()), key, value }),
-            _ => None,
-        };
-        Some(words.chunks_exact(table.words_per_entry).filter_map(entry).collect())
+        Some((table, entries))
     }
 
     /// Which entry has which name: by the address at which the name was found before,
     /// else by comparing the characters of all.
     fn places<const N: usize>(
         &mut self,
-        entries: &[(RemoteAddress, RemoteAddress)],
+        table: &KeyTable,
+        entries: &[Entry],
         names: [&'static str; N],
-    ) -> [Option<usize>; N] {
+    ) -> [Option<Place>; N] {
         names.map(|name| {
-            let known = self.names.known.get(name).copied();
-            let place = known.and_then(|known| entries.iter().position(|&(key, _)| key == known));
-            place.or_else(|| {
-                let place = self.find_string(entries.iter().map(|&(key, _)| key), name)?;
-                self.names.known.insert(name, entries.get(place)?.0);
-                Some(place)
-            })
+            let known = self.names.known.get(name).map(|place| place.name);
+            let index = known.and_then(|known| entries.iter().position(|entry| entry.key == known));
+            let index = match index {
+                Some(index) => index,
+                None => self.find_string(entries.iter().map(|entry| entry.key), name)?,
+            };
+            let name_object = entries.get(index)?.key;
+            let place = Place { name: name_object, index, offset: table.offset_of(index)? };
+            self.names.known.insert(name, place);
+            Some(place)
         })
     }
 
@@ -301,48 +381,4 @@ fn is_string(bytes: &[u8], text: &str, layout: &Layout) -> bool {
     let layout = layout.object;
     View(bytes).u64(layout.unicode_length) == Some(text.len() as u64)
         && bytes.get(layout.unicode_ascii_data..) == Some(text.as_bytes())
-}
-
-/// An entry of a keys object.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    /// `me_hash`; tables with `str` keys only do not keep it (from 3.11).
-    pub(super) hash: Option<u64>,
-    pub(super) key: RemoteAddress,
-    pub(super) value: RemoteAddress,
-}
-
-/// Where a keys object has its entries (`Include/internal/pycore_dict.h`).
-struct KeyTable {
-    entries: usize,
-    count: usize,
-    words_per_entry: usize,
-}
-
-impl KeyTable {
-    fn parse(head: View<'_>, layout: &Layout, most: usize) -> Option<Self> {
-        match layout.object.dict_keys_layout {
-            DictKeysLayout::Sized => {
-                let size = head.length(8, 1 << 20)?;
-                let width = match size {
-                    0..=0xff => 1,
-                    0x100..=0xffff => 2,
-                    _ => 4,
-                };
-                Some(Self {
-                    entries: size.checked_mul(width)?.checked_add(40)?,
-                    count: head.length(32, most)?,
-                    words_per_entry: 3,
-                })
-            }
-            DictKeysLayout::Logarithmic => {
-                let index_bytes = head.u8(9).filter(|&log2| log2 <= 22)?;
-                Some(Self {
-                    entries: (1_usize << index_bytes).checked_add(32)?,
-                    count: head.length(24, most)?,
-                    words_per_entry: if head.u8(10)? == 0 { 3 } else { 2 },
-                })
-            }
-        }
-    }
 }

@@ -5,6 +5,11 @@
 //! `co_linetable`, which holds the pointers to name, file and line table and never
 //! changes in a code object's life. A tick reads the fingerprints of the codes it uses
 //! together with the frames; one that differs is another function.
+//!
+//! Where functions are made and freed all the time, one may take the memory of another
+//! and of all that belonged to it, and have its first line: then only the characters of
+//! its name differ (1 of 2,000 stacks of functions that live for milliseconds). So from
+//! the first entry on that turned out to be another, the hash of the name is read as well.
 
 use rustc_hash::FxHashMap;
 
@@ -13,6 +18,7 @@ use super::lines::line_at;
 use super::objects::Objects;
 use super::view::View;
 use crate::model::{Frame, FrameId, FunctionId, Tables};
+use crate::process::{Batch, Slot};
 use crate::units::RemoteAddress;
 
 /// A code object of one process, until it is found to be another.
@@ -47,6 +53,8 @@ pub(crate) struct Code {
     first_line: u32,
     line_table: Box<[u8]>,
     fingerprint: Box<[u8]>,
+    /// Where its name keeps its hash, and the hash.
+    name_hash: (RemoteAddress, u64),
     /// The tick in which its fingerprint was last found unchanged.
     checked: u64,
     /// The target's count of freed code objects at that time, where it keeps one.
@@ -75,10 +83,20 @@ pub(crate) struct Codes {
     string_type: Option<RemoteAddress>,
     generation: u64,
     stamp: Option<u64>,
+    /// Whether an address was ever found to be another code object's.
+    churns: bool,
+}
+
+/// What is read to see whether an entry is still the same code object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Check {
+    id: CodeId,
+    fingerprint: Slot,
+    name_hash: Option<Slot>,
 }
 
 /// The run of bytes of a code object that is its fingerprint: offset and length.
-pub(crate) fn fingerprint_range(layout: &Layout) -> (usize, usize) {
+fn fingerprint_range(layout: &Layout) -> (usize, usize) {
     let start = layout.code.firstlineno;
     (start, layout.code.linetable.saturating_add(8).saturating_sub(start))
 }
@@ -131,19 +149,30 @@ impl Codes {
         self.get(id).is_none_or(|code| code.loaded == tick)
     }
 
-    /// Compares the fingerprint that was just read. A code object that is another by
-    /// now is forgotten.
-    pub(crate) fn check(&mut self, id: CodeId, fingerprint: Option<&[u8]>, tick: u64) -> bool {
-        let Some(code) = self.codes.get_mut(id.index()) else { return false };
-        if fingerprint == Some(&code.fingerprint) {
+    /// Asks for what tells whether an entry is still the same code object.
+    pub(crate) fn ask(&self, id: CodeId, layout: &Layout, batch: &mut Batch) -> Option<Check> {
+        let code = self.get(id)?;
+        let (start, length) = fingerprint_range(layout);
+        let fingerprint = batch.ask(code.address.plus(start as u64), length);
+        let name_hash = self.churns.then(|| batch.ask(code.name_hash.0, 8));
+        Some(Check { id, fingerprint, name_hash })
+    }
+
+    /// Compares what was asked for. A code object that is another by now is forgotten.
+    pub(crate) fn check(&mut self, check: Check, batch: &Batch, tick: u64) {
+        let Some(code) = self.codes.get_mut(check.id.index()) else { return };
+        let same_name = check.name_hash.is_none_or(|slot| {
+            batch.bytes(slot).and_then(|bytes| View(bytes).u64(0)) == Some(code.name_hash.1)
+        });
+        if same_name && batch.bytes(check.fingerprint) == Some(&code.fingerprint) {
             code.checked = tick;
             code.stamp = self.stamp;
-            return true;
+            return;
         }
-        if self.by_address.get(&code.address) == Some(&id) {
+        self.churns = true;
+        if self.by_address.get(&code.address) == Some(&check.id) {
             self.by_address.remove(&code.address);
         }
-        false
     }
 
     /// Reads the code object at `address`; `None` if there is none.
@@ -184,6 +213,9 @@ impl Codes {
             None => Box::default(),
         };
         self.is_string(name, objects)?;
+        // PyASCIIObject (Include/cpython/unicodeobject.h): length, hash, state.
+        let hash = name.plus((layout.object.unicode_length as u64).saturating_add(8));
+        let name_hash = (hash, View(objects.bytes(hash, 8)?).u64(0)?);
         let name = objects.string(name)?;
         let filename = objects.string(filename)?;
         let line_table = objects.bytes_object(line_table)?.into_boxed_slice();
@@ -200,6 +232,7 @@ impl Codes {
             first_line,
             line_table,
             fingerprint,
+            name_hash,
             // It may have been another's when the frame was read: it counts once it is found
             // unchanged after that.
             checked: 0,

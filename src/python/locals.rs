@@ -85,15 +85,32 @@ impl<'a> Locals<'a> {
         Some((frame.raw().address.plus(word as u64), value))
     }
 
-    /// The same, read from the frame's memory now.
-    pub fn reread(&mut self, frame: &FoundFrame, local: Local) -> Option<RemoteAddress> {
+    /// What locals refer to and `B` bytes of memory, all read now and at once.
+    pub fn reread<const N: usize, const B: usize>(
+        &mut self,
+        frame: &FoundFrame,
+        locals: [Local; N],
+        memory: RemoteAddress,
+    ) -> ([Option<RemoteAddress>; N], Option<[u8; B]>) {
+        let Objects { batch, memory: process, .. } = &mut self.objects;
         let mask = self.layout.frame.tag_mask;
         let start = frame.raw().address.plus(self.layout.frame.localsplus as u64);
-        local.slots.into_iter().flatten().find_map(|word| {
-            let value = self.objects.address(start.plus(u64::from(word).wrapping_mul(8)))?;
-            let value = RemoteAddress::new(value.get() & !mask);
+        batch.clear();
+        let bytes = batch.ask(memory, B);
+        let words = locals.map(|local| {
+            local.slots.map(|word| {
+                word.map(|word| batch.ask(start.plus(u64::from(word).wrapping_mul(8)), 8))
+            })
+        });
+        if process.read(batch).is_err() {
+            return ([None; N], None);
+        }
+        let value = |slot| {
+            let value = RemoteAddress::new(View(batch.bytes(slot)?).u64(0)? & !mask);
             value.is_plausible().then_some(value)
-        })
+        };
+        let values = words.map(|slots| slots.into_iter().flatten().find_map(value));
+        (values, batch.bytes(bytes).and_then(|bytes| bytes.try_into().ok()))
     }
 
     /// Attributes from the object's own `__dict__`.

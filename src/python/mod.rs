@@ -28,6 +28,7 @@
 mod arguments;
 mod attributes;
 mod code;
+mod dict_keys;
 mod error;
 mod gil;
 mod layout;

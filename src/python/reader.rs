@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::arguments::Kinds;
 use super::attributes::Names;
-use super::code::{CodeId, Codes, fingerprint_range};
+use super::code::{Check, CodeId, Codes};
 use super::gil::{Gil, GilReads};
 use super::layout::{Layout, Trust};
 use super::locate::{self, Located};
@@ -49,7 +49,7 @@ pub struct Runtime {
     most_for_codes: (u64, u64),
     /// Codes that were used in the last look and whose fingerprints come with the next.
     used: Vec<CodeId>,
-    fingerprints: Vec<(CodeId, Slot)>,
+    fingerprints: Vec<Check>,
     unchecked: Vec<CodeId>,
     /// The heads of the lists of interpreters and threads, and what they were last.
     heads: Vec<(Slot, RemoteAddress)>,
@@ -286,13 +286,8 @@ impl Runtime {
                 self.generations.push(batch.ask(interpreter.address.plus(generation as u64), 8));
             }
         } else {
-            let (start, length) = fingerprint_range(layout);
-            for &id in &self.used {
-                if let Some(code) = codes.get(id) {
-                    let slot = batch.ask(code.address.plus(start as u64), length);
-                    self.fingerprints.push((id, slot));
-                }
-            }
+            let checks = self.used.iter().filter_map(|&id| codes.ask(id, layout, batch));
+            self.fingerprints.extend(checks);
         }
         for read in &mut self.gil_reads {
             read.ask_after(batch);
@@ -315,18 +310,14 @@ impl Runtime {
     }
 
     fn ask_fingerprints(&mut self) {
-        let (start, length) = fingerprint_range(&self.layout);
-        for id in self.unchecked.drain(..) {
-            if let Some(code) = self.codes.get(id) {
-                let slot = self.batch.ask(code.address.plus(start as u64), length);
-                self.fingerprints.push((id, slot));
-            }
-        }
+        let Self { codes, layout, batch, .. } = self;
+        let checks = self.unchecked.drain(..).filter_map(|id| codes.ask(id, layout, batch));
+        self.fingerprints.extend(checks);
     }
 
     fn check_fingerprints(&mut self) {
-        for (id, slot) in self.fingerprints.drain(..) {
-            self.codes.check(id, self.batch.bytes(slot), self.tick);
+        for check in self.fingerprints.drain(..) {
+            self.codes.check(check, &self.batch, self.tick);
         }
     }
 

@@ -15,10 +15,12 @@ use crate::units::Nanos;
 /// How long after a tick the second look comes if nothing is known of the statements.
 const USUAL_DELAY: Nanos = Nanos::from_micros(300);
 
-/// The bounds of that time. Sleeping takes some 60 us at the least.
-const DELAYS: (Nanos, Nanos) = (Nanos::from_micros(40), Nanos::from_micros(2_500));
+/// The bounds of that time. Sleeping takes some 60 us at the least; and some executions of a
+/// statement are far shorter than the average.
+const DELAYS: (Nanos, Nanos) = (Nanos::from_micros(40), Nanos::from_micros(1_000));
 
-/// A second look that comes later than twice its time and this counts for nothing.
+/// A second look that comes later than an execution takes on average, and this, counts for
+/// nothing.
 const LATENESS: Nanos = Nanos::from_micros(200);
 
 /// From so many ended executions on, a statement's mean duration is taken to be known.
@@ -102,9 +104,9 @@ impl Counts {
     pub(super) fn looked_again(&mut self, first: &InProgress, at: Nanos, found: Second) {
         let delay = at.saturating_sub(first.at);
         let planned = self.delay(first).as_nanos();
-        let latest = planned.saturating_mul(2).saturating_add(LATENESS.as_nanos());
+        let latest = planned.saturating_mul(DELAYS_IN_ONE).saturating_add(LATENESS.as_nanos());
         if delay == Nanos::ZERO || delay.as_nanos() > latest {
-            // On a machine that has no time for us, executions would be shorter than that.
+            // The machine has no time for us: most executions are shorter than that.
             return;
         }
         let counts = self.of(first.key);

@@ -314,7 +314,7 @@ impl Target {
             self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
         }
         let main = self.process.pid().get();
-        let called = match (&track.name, track.tid) {
+        let name = match (&track.name, track.tid) {
             (Some(name), _) => name,
             (None, Some(tid)) if tid.get() == main => "MainThread",
             _ => "thread",
@@ -324,12 +324,10 @@ impl Target {
             &mut look,
             &mut track.request,
             verdict.state,
-            called,
+            name,
             &mut common.requests,
             &mut common.tables,
         );
-        let own_name = track.name.as_deref();
-        let name = own_name.or_else(|| track.request.name()).unwrap_or(called);
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });

@@ -15,10 +15,16 @@ pub(crate) fn farrier_path() -> &'static str {
     env!("CARGO_BIN_EXE_farrier")
 }
 
-/// A command that calls it, without a terminal.
+/// A command that calls it, without a terminal. A recording that says nothing of a CPU
+/// budget gets none: on a slow machine it would sample less often than the test counts on.
 pub(crate) fn farrier<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    const BUDGET: &str = "--max-cpu";
     let mut command = Command::new(farrier_path());
     command.args(arguments).stdin(Stdio::null());
+    let mut given = command.get_args();
+    if given.next().is_some_and(|first| first == "record") && !given.any(|other| other == BUDGET) {
+        command.args([BUDGET, "none"]);
+    }
     command
 }
 
@@ -73,8 +79,10 @@ impl Recorder {
         recording: &Path,
         arguments: impl IntoIterator<Item = S>,
     ) -> Self {
-        let mut command = farrier(["record", "-o"]);
-        command.arg(recording).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let start: [&OsStr; 3] = ["record".as_ref(), "-o".as_ref(), recording.as_ref()];
+        let arguments: Vec<S> = arguments.into_iter().collect();
+        let mut command = farrier(start.into_iter().chain(arguments.iter().map(AsRef::as_ref)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("farrier starts");
         wait_until("the recording's header", || {
             let ended = child.try_wait().expect("it is our child");

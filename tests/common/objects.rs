@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use farrier::model::Tables;
 use farrier::process::ReadMemory;
 use farrier::python::Runtime;
+use farrier::units::RemoteAddress;
 
 const LOCALS: [&str; 8] = ["self", "what", "amount", "plain", "opened", "far", "words", "wares"];
 const ATTRIBUTES: [&str; 4] = ["_name", "what", "late", "unit"];
@@ -26,10 +27,12 @@ pub(crate) fn strings_behind(
         let mut locals = runtime.locals(memory);
         for name in LOCALS {
             let Some(local) = locals.find(&frame, name) else { continue };
-            let Some(value) = locals.value(&frame, local).or_else(|| locals.reread(&frame, local))
-            else {
-                continue;
-            };
+            let value = locals.value(&frame, local).or_else(|| {
+                let nothing = RemoteAddress::new(0);
+                let ([value], _) = locals.reread::<1, 0>(&frame, [local], nothing);
+                value
+            });
+            let Some(value) = value else { continue };
             let [own] = locals.strings([Some(value)]);
             let place = format!("{function} {name}");
             found.extend(own.map(|text| (place.clone(), text)));

@@ -229,6 +229,9 @@ pub(crate) const THREADS: Rule = Rule {
         is_module(frame, "stack_threads.py")
             || short(frame).is_some_and(|node| node.1 == 0)
             || bootstrap(frame) == Some(0)
+            // After a thread's last function has returned, `thread_run` in C lets go of its
+            // `Thread`, and the set of all of them is called back, from no Python function.
+            || (frame.file == "_weakrefset.py" && frame.function.ends_with("_remove"))
     },
     calls: |_, caller, callee| {
         let library = ["threading.py", "_weakrefset.py"];
