@@ -217,9 +217,8 @@ impl Reading<'_> {
     fn quoted(&mut self, quote: char, backslash: bool, class: u8) {
         self.take(1, class);
         while let Some(c) = self.peek(0) {
-            if c == '\\' && backslash {
-                self.take(2, class);
-            } else if c == quote && self.peek(1) == Some(quote) {
+            let doubled = c == quote && self.peek(1) == Some(quote);
+            if doubled || (c == '\\' && backslash) {
                 self.take(2, class);
             } else {
                 self.take(1, class);
