@@ -27,7 +27,12 @@ pub struct Statement {
 /// so that a sample of weight `w` whose execution has ended by then stands for `w / d`
 /// executions, and one whose execution goes on for none. That is right on average whatever
 /// the durations are, as long as none is shorter than `d`; shorter ones are counted for less
-/// than they are.
+/// than they are. So are executions on a machine where everybody waits for a CPU: looking takes
+/// one away for a moment, and what would have ended right then does not.
+///
+/// One execution is told from the next by where it was called from, by the words in the frames
+/// of the call and its callers, and by its parameters. Two in a row that differ in none of
+/// these, such as the same statement with the same parameters in a `while` loop, count as one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Executions {
     /// The thread.
