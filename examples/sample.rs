@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use farrier::model::{
-    Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
 };
 use farrier::process::Process;
 use farrier::sampler;
@@ -31,6 +31,9 @@ impl Sink for States {
         Ok(())
     }
     fn progress(&mut self, _: &Tables, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, _: &ListenQueue) -> io::Result<()> {
         Ok(())
     }
     fn note(&mut self, _: &Tables, note: &Note) -> io::Result<()> {

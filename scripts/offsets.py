@@ -188,6 +188,11 @@ def table_row(minor):
             modules=at(interpreter, modules),
             code_object_generation="None",
         ),
+        collecting=pick(
+            minor,
+            (8, Variant("InRuntime", at("_PyRuntimeState", "gc.collecting"))),
+            (9, Variant("InInterpreter", at(interpreter, "gc.collecting"))),
+        ),
         gil=gil(place, minor),
         thread=Struct(
             "ThreadLayout",
@@ -278,6 +283,8 @@ def stated_row(minor):
         imports_modules=stated("interpreter_state.imports_modules"),
         ceval_gil=stated("interpreter_state.ceval_gil"),
         code_object_generation=stated("interpreter_state.code_object_generation", 14),
+        interpreter_gc=stated("interpreter_state.gc"),
+        gc_collecting=stated("gc.collecting"),
         thread_next=stated("thread_state.next"),
         thread_interp=stated("thread_state.interp"),
         thread_current_frame=stated("thread_state.current_frame"),

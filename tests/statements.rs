@@ -12,7 +12,7 @@ use common::{
     Gunicorn, Load, Postgres, Redis, Script, Summary, alone, interpreter, interpreters, run, say,
 };
 use farrier::model::{
-    Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
 };
 use farrier::process::Process;
 use farrier::sampler;
@@ -243,6 +243,9 @@ impl Sink for Asked {
         Ok(())
     }
     fn progress(&mut self, _: &Tables, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, _: &ListenQueue) -> io::Result<()> {
         Ok(())
     }
     fn note(&mut self, _: &Tables, _: &Note) -> io::Result<()> {

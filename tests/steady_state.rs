@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use common::{Counted, Outcome, Saved, Script, Summary, alone, farrier_path, has_program, newest};
 use farrier::model::{
-    Endpoint, Evidence, Frame, Framework, Grade, Note, ProcessFacts, ProcessId, Progress,
-    RequestId, Sample, Session, Sink, StackNode, State, Tables, TargetProcess, Tee, Thread, Tick,
+    Endpoint, Evidence, Frame, Framework, Grade, ListenQueue, Note, ProcessFacts, ProcessId,
+    Progress, RequestId, Sample, Session, Sink, StackNode, State, Tables, TargetProcess, Tee,
+    Thread, Tick,
 };
 use farrier::process::{Images, LiveMemory, Process};
 use farrier::profile::Builder;
@@ -82,6 +83,9 @@ impl Sink for Ticks<'_> {
         Ok(())
     }
     fn progress(&mut self, _: &Tables, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, _: &ListenQueue) -> io::Result<()> {
         Ok(())
     }
     fn note(&mut self, _: &Tables, _: &Note) -> io::Result<()> {

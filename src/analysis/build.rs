@@ -4,12 +4,12 @@ use super::gil::gil;
 use super::shares::{Shares, by_own_time, by_seconds, share};
 use super::statements::Statements;
 use super::summary::{
-    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, NoteRow, ProcessRow, Recorded,
+    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, Listen, NoteRow, ProcessRow, Recorded,
     Sampling, StateSeconds, Summary,
 };
 use super::totals::{FunctionTotal, FunctionTotals};
 use super::waits::Waits;
-use crate::model::{Grade, ProcessFacts, ProcessId, Tables};
+use crate::model::{Grade, ListenQueue, ProcessFacts, ProcessId, Tables};
 use crate::profile::Profile;
 use crate::units::Nanos;
 
@@ -51,7 +51,7 @@ impl Summary {
             gil: gil(profile, &shares),
             waits: waits.all(tables, &shares, &statements),
             statements: statements.all(&shares),
-            listen: Vec::new(),
+            listen: profile.listen().iter().map(|queue| listen(tables, queue)).collect(),
             notes: profile.notes().iter().map(note).collect(),
         }
     }
@@ -71,6 +71,16 @@ fn recorded(profile: &Profile) -> Recorded {
         command: session.command,
         target: session.target,
         complete: profile.is_complete(),
+    }
+}
+
+fn listen(tables: &Tables, queue: &ListenQueue) -> Listen {
+    let looked = queue.looks > 0;
+    Listen {
+        address: tables.string(queue.address).to_owned(),
+        backlog_mean: looked.then(|| queue.waiting as f64 / queue.looks as f64),
+        backlog_max: looked.then_some(queue.most),
+        backlog_limit: queue.limit,
     }
 }
 
@@ -154,9 +164,7 @@ fn endpoints(
         sum.seen = true;
         sum.states.add(cell.key.state, cell.weight);
         sum.cpu += cell.cpu;
-        if cell.key.holds_gil {
-            sum.gil_held += cell.weight;
-        }
+        sum.gil_held += cell.gil_held;
     }
     for seen in profile.requests() {
         let sum = &mut sums[seen.endpoint.index()];

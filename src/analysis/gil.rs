@@ -3,9 +3,9 @@
 use rustc_hash::FxHashMap;
 
 use super::shares::{Shares, by_seconds, share};
-use super::summary::{Gil, GilHolder, GilProcess};
-use crate::model::{EndpointId, FunctionId, On, ProcessId, State};
-use crate::profile::Profile;
+use super::summary::{Gil, GilBlocked, GilHolder, GilProcess};
+use crate::model::{EndpointId, FunctionId, On, ProcessId, State, Tables};
+use crate::profile::{Key, Profile};
 use crate::units::Nanos;
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -13,6 +13,22 @@ struct Held {
     held: Nanos,
     waited: Nanos,
     busy: Nanos,
+}
+
+/// Who holds the GIL that a thread waits for, where that was seen.
+fn holder(key: &Key, tables: &Tables) -> Option<(FunctionId, EndpointId)> {
+    match (key.state, tables.on(key.on?)) {
+        (State::GilWait | State::Runnable, On::Holder { function, endpoint }) => {
+            Some((function, endpoint))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a thread waits for the GIL: blocked, or woken up and without a CPU to find that
+/// it still has to wait.
+fn wants_gil(key: &Key, tables: &Tables) -> bool {
+    key.state == State::GilWait || holder(key, tables).is_some()
 }
 
 /// The GIL's part in a profile; `None` where no process has one.
@@ -26,13 +42,12 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
     let mut by_process: FxHashMap<ProcessId, Held> = FxHashMap::default();
     for cell in profile.cells() {
         let process = by_process.entry(tables.thread(cell.key.thread).process).or_default();
-        if cell.key.holds_gil {
-            process.held += cell.weight;
+        process.held += cell.gil_held;
+        if cell.key.state == State::Idle {
+            continue;
         }
-        match cell.key.state {
-            State::Idle => continue,
-            State::GilWait => process.waited += cell.weight,
-            _ => {}
+        if wants_gil(&cell.key, tables) {
+            process.waited += cell.weight;
         }
         process.busy += cell.weight;
     }
@@ -49,7 +64,10 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
                 pid: facts.pid.get(),
                 held_share: share(process.held, there),
                 wait_share: share(process.waited, process.busy),
-                switches_per_s: None,
+                switches_per_s: facts
+                    .gil_switches
+                    .filter(|_| facts.gil_watched > Nanos::ZERO)
+                    .map(|switches| switches as f64 / facts.gil_watched.as_secs_f64()),
             }
         })
         .collect();
@@ -58,6 +76,7 @@ pub(super) fn gil(profile: &Profile, shares: &Shares) -> Option<Gil> {
         wait_share: shares.of(waited),
         by_process: rows,
         holders: holders(profile),
+        blocked: blocked(profile),
     })
 }
 
@@ -68,11 +87,9 @@ fn holders(profile: &Profile) -> Vec<GilHolder> {
     for cell in profile.cells() {
         if let (true, Some(stack)) = (cell.key.holds_gil, cell.key.stack) {
             let function = tables.frame(tables.stack(stack).frame).function;
-            sums.entry((cell.key.endpoint, function)).or_default().0 += cell.weight;
+            sums.entry((cell.key.endpoint, function)).or_default().0 += cell.gil_held;
         }
-        if let (State::GilWait, Some(on)) = (cell.key.state, cell.key.on)
-            && let On::Holder { function, endpoint } = tables.on(on)
-        {
+        if let Some((function, endpoint)) = holder(&cell.key, tables) {
             sums.entry((endpoint, function)).or_default().1 += cell.weight;
         }
     }
@@ -94,6 +111,43 @@ fn holders(profile: &Profile) -> Vec<GilHolder> {
         by_seconds(one.blocked_others_s, other.blocked_others_s)
             .then_with(|| by_seconds(one.held_s, other.held_s))
             .then_with(|| (&one.endpoint, &one.function).cmp(&(&other.endpoint, &other.function)))
+    });
+    rows
+}
+
+/// Who was blocked behind whom.
+fn blocked(profile: &Profile) -> Vec<GilBlocked> {
+    let tables = profile.tables();
+    let mut behind: FxHashMap<(EndpointId, EndpointId, FunctionId), Nanos> = FxHashMap::default();
+    let mut busy: FxHashMap<EndpointId, Nanos> = FxHashMap::default();
+    for cell in profile.cells() {
+        let waits = cell.key.endpoint;
+        if cell.key.state != State::Idle {
+            *busy.entry(waits).or_default() += cell.weight;
+        }
+        if let Some((function, endpoint)) = holder(&cell.key, tables) {
+            *behind.entry((waits, endpoint, function)).or_default() += cell.weight;
+        }
+    }
+    let label = |endpoint| tables.string(tables.endpoint(endpoint).label).to_owned();
+    let row = |((waits, holds, function), seconds): ((EndpointId, _, _), Nanos)| {
+        let function = tables.function(function);
+        GilBlocked {
+            endpoint: label(waits),
+            holder_endpoint: label(holds),
+            function: tables.string(function.name).to_owned(),
+            file: Some(tables.string(function.file).to_owned()).filter(|file| !file.is_empty()),
+            line: Some(function.first_line).filter(|&line| line > 0),
+            seconds: seconds.as_secs_f64(),
+            share: share(seconds, busy.get(&waits).copied().unwrap_or_default()),
+        }
+    };
+    let mut rows: Vec<_> = behind.into_iter().map(row).collect();
+    let names = |row: &GilBlocked| {
+        (row.endpoint.clone(), row.holder_endpoint.clone(), row.function.clone(), row.file.clone())
+    };
+    rows.sort_by(|one, other| {
+        by_seconds(one.seconds, other.seconds).then_with(|| names(one).cmp(&names(other)))
     });
     rows
 }

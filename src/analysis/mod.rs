@@ -3,6 +3,7 @@
 
 mod build;
 mod gil;
+mod places;
 mod shares;
 mod statements;
 mod summary;
@@ -11,8 +12,8 @@ mod waits;
 
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
-    GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
-    StateSeconds, Statement, StatementEndpoint, StatementRow, Summary, WaitRow,
+    GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
+    StateSeconds, Statement, StatementEndpoint, StatementRow, Summary, WaitPlace, WaitRow,
 };
 
 #[cfg(test)]

@@ -226,12 +226,16 @@ pub struct FunctionRow {
 pub struct Gil {
     /// Of the time for which processes with a GIL were there, how much it was held.
     pub held_share: f64,
-    /// Of all non-idle thread-seconds, how many waited for it.
+    /// Of all non-idle thread-seconds, how many waited for it: in `gil_wait`, and in
+    /// `runnable` after having been woken up in that wait.
     pub wait_share: f64,
     /// The same for each process.
     pub by_process: Vec<GilProcess>,
     /// Who held it, by how long others were blocked meanwhile.
     pub holders: Vec<GilHolder>,
+    /// Which endpoint was blocked behind which function of which endpoint, by time. Waits
+    /// of which the holder was not seen are left out.
+    pub blocked: Vec<GilBlocked>,
 }
 
 /// One process' GIL.
@@ -243,7 +247,8 @@ pub struct GilProcess {
     pub held_share: f64,
     /// Of its own non-idle thread-seconds.
     pub wait_share: f64,
-    /// How often the GIL went from one thread to another, each second.
+    /// How often the GIL went from one thread to another, each second, by the interpreter's
+    /// own count.
     pub switches_per_s: Option<f64>,
 }
 
@@ -264,6 +269,25 @@ pub struct GilHolder {
     pub blocked_others_s: f64,
 }
 
+/// An endpoint that waited for the GIL while a function held it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct GilBlocked {
+    /// What waited.
+    pub endpoint: String,
+    /// What the thread with the GIL served.
+    pub holder_endpoint: String,
+    /// Its topmost function.
+    pub function: String,
+    /// That function's file.
+    pub file: Option<String>,
+    /// Its first line.
+    pub line: Option<u32>,
+    /// Thread-seconds that waited.
+    pub seconds: f64,
+    /// Of all non-idle thread-seconds of the endpoint that waited.
+    pub share: f64,
+}
+
 /// Something waited for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct WaitRow {
@@ -277,8 +301,23 @@ pub struct WaitRow {
     pub share: f64,
     /// Who waited.
     pub endpoints: Vec<EndpointSeconds>,
+    /// The lines of the application that waited, longest first; at the most ten.
+    pub at: Vec<WaitPlace>,
     /// The statements that were being carried out.
     pub statements: Vec<Statement>,
+}
+
+/// A line of the application that waited: its topmost one, whichever libraries it called.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WaitPlace {
+    /// The function's qualified name.
+    pub function: String,
+    /// Its file, in full.
+    pub file: String,
+    /// The line that waited; `null` where that is not known.
+    pub line: Option<u32>,
+    /// How long.
+    pub seconds: f64,
 }
 
 /// An endpoint's part in something.
@@ -346,12 +385,13 @@ pub struct StatementEndpoint {
 pub struct Listen {
     /// Where it listens.
     pub address: String,
-    /// Connections that waited to be accepted, on average.
-    pub backlog_mean: f64,
+    /// Connections that waited to be accepted, on average over the recording; `null`
+    /// where the kernel does not tell.
+    pub backlog_mean: Option<f64>,
     /// The most that were seen to wait.
-    pub backlog_max: u64,
+    pub backlog_max: Option<u64>,
     /// The most that may wait.
-    pub backlog_limit: u64,
+    pub backlog_limit: Option<u64>,
 }
 
 /// Something to tell a person.

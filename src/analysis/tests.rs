@@ -91,6 +91,14 @@ fn the_gil_names_who_held_it_and_who_was_blocked() {
         .map(|row| (row.function.as_str(), row.held_s, row.blocked_others_s))
         .collect();
     assert_eq!(holders, [("render_rows", 1.0, 0.8), ("Tree.walk", 3.0, 0.0)]);
+    assert_eq!(of(4711).switches_per_s, Some(700.0));
+    let [behind] = &gil.blocked[..] else { panic!("{:?}", gil.blocked) };
+    assert_eq!(behind.endpoint, "GET /users/<int:uid>");
+    assert_eq!(
+        (&*behind.holder_endpoint, &*behind.function),
+        ("GET /report/<int:year>", "render_rows")
+    );
+    assert_eq!((behind.seconds, behind.share), (0.8, 0.2));
 }
 
 #[test]

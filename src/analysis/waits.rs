@@ -2,10 +2,11 @@
 
 use rustc_hash::FxHashMap;
 
+use super::places::Places;
 use super::shares::{Shares, by_seconds};
 use super::statements::Statements;
-use super::summary::{EndpointSeconds, EndpointWait, Statement, WaitRow};
-use crate::model::{EndpointId, On, OnId, State, StatementId, Tables};
+use super::summary::{EndpointSeconds, EndpointWait, Statement, WaitPlace, WaitRow};
+use crate::model::{EndpointId, FrameId, On, OnId, State, StatementId, Tables};
 use crate::profile::Profile;
 use crate::units::Nanos;
 
@@ -18,21 +19,33 @@ type Key = (EndpointId, State, Option<OnId>, Option<StatementId>);
 #[derive(Debug)]
 pub(super) struct Waits {
     seconds: FxHashMap<Key, Nanos>,
+    /// The application's lines that waited, by the same without the endpoint.
+    places: FxHashMap<(State, Option<OnId>), FxHashMap<FrameId, Nanos>>,
 }
+
+/// As many of the application's lines are named for one thing waited on.
+const MOST_PLACES: usize = 10;
 
 impl Waits {
     pub(super) fn of(profile: &Profile) -> Self {
         let mut seconds: FxHashMap<_, Nanos> = FxHashMap::default();
+        let mut places: FxHashMap<_, FxHashMap<FrameId, Nanos>> = FxHashMap::default();
+        let mut lines = Places::default();
         for cell in profile.cells() {
-            if WAITING.contains(&cell.key.state) {
-                let key = &cell.key;
-                // Who waits for the GIL does not wait for what it asked meanwhile.
-                let statement = key.statement.filter(|_| key.state != State::GilWait);
-                let key = (key.endpoint, key.state, key.on, statement);
-                *seconds.entry(key).or_default() += cell.weight;
+            let key = &cell.key;
+            if !WAITING.contains(&key.state) {
+                continue;
+            }
+            // Who waits for the GIL does not wait for what it asked meanwhile.
+            let statement = key.statement.filter(|_| key.state != State::GilWait);
+            let wait = (key.endpoint, key.state, key.on, statement);
+            *seconds.entry(wait).or_default() += cell.weight;
+            if let Some(line) = key.stack.and_then(|stack| lines.of(stack, profile.tables())) {
+                let places = places.entry((key.state, key.on)).or_default();
+                *places.entry(line).or_default() += cell.weight;
             }
         }
-        Self { seconds }
+        Self { seconds, places }
     }
 
     /// Each endpoint's waits, longest first.
@@ -63,7 +76,7 @@ impl Waits {
         shares: &Shares,
         executions: &Statements,
     ) -> Vec<WaitRow> {
-        let mut places = FxHashMap::<(State, Option<OnId>), Places>::default();
+        let mut places = FxHashMap::<(State, Option<OnId>), Parts>::default();
         for (&(endpoint, state, on, statement), &weight) in &self.seconds {
             let places = places.entry((state, on)).or_default();
             *places.endpoints.entry(endpoint).or_default() += weight;
@@ -74,7 +87,7 @@ impl Waits {
         let mut rows: Vec<_> = places
             .into_iter()
             .map(|((state, on), places)| {
-                let Places { endpoints: places, statements } = places;
+                let Parts { endpoints: places, statements } = places;
                 let total: Nanos = places.values().copied().sum();
                 let mut endpoints: Vec<_> = places
                     .into_iter()
@@ -93,6 +106,7 @@ impl Waits {
                     seconds: total.as_secs_f64(),
                     share: shares.of(total),
                     endpoints,
+                    at: self.at(state, on, tables),
                     statements: statements_of(tables, executions, state, on, statements),
                 }
             })
@@ -107,7 +121,7 @@ impl Waits {
 
 /// The two ways in which one wait is taken apart.
 #[derive(Debug, Default)]
-struct Places {
+struct Parts {
     endpoints: FxHashMap<EndpointId, Nanos>,
     statements: FxHashMap<StatementId, Nanos>,
 }
@@ -141,6 +155,31 @@ fn statements_of(
 /// A statement as it is printed.
 pub(super) fn statement_text(tables: &Tables, statement: StatementId) -> &str {
     tables.string(tables.statement(statement).text)
+}
+
+impl Waits {
+    /// The application's lines that waited on something, longest first.
+    fn at(&self, state: State, on: Option<OnId>, tables: &Tables) -> Vec<WaitPlace> {
+        let lines = self.places.get(&(state, on)).into_iter().flatten();
+        let mut places: Vec<_> = lines
+            .map(|(&line, weight)| {
+                let frame = tables.frame(line);
+                let function = tables.function(frame.function);
+                WaitPlace {
+                    function: tables.string(function.name).to_owned(),
+                    file: tables.string(function.file).to_owned(),
+                    line: Some(frame.line).filter(|&line| line > 0),
+                    seconds: weight.as_secs_f64(),
+                }
+            })
+            .collect();
+        places.sort_by(|one, other| {
+            by_seconds(one.seconds, other.seconds)
+                .then_with(|| (&one.file, one.line).cmp(&(&other.file, other.line)))
+        });
+        places.truncate(MOST_PLACES);
+        places
+    }
 }
 
 /// What was waited on, in words: the peer or lock as it was named, or the function

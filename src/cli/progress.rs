@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::model::{Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick};
+use crate::model::{
+    ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+};
 use crate::report::numbers;
 use crate::units::Nanos;
 
@@ -91,6 +93,10 @@ impl Sink for Bar {
     fn progress(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
         self.missed = progress.missed_ticks;
         self.draw(progress.elapsed);
+        Ok(())
+    }
+
+    fn listen(&mut self, _: &Tables, _: &ListenQueue) -> io::Result<()> {
         Ok(())
     }
 

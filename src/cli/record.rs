@@ -16,7 +16,8 @@ use super::outputs::{Outputs, Place, stem, text};
 use super::progress::Bar;
 use super::stop::on_signals;
 use crate::model::{
-    Executions, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    Executions, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink,
+    Tables, Tick,
 };
 use crate::profile::{Builder, Profile};
 use crate::recording::Writer;
@@ -194,6 +195,12 @@ impl Sink for Pipeline<'_> {
         self.profile.progress(tables, progress)?;
         self.progress = *progress;
         self.bar.progress(tables, progress)
+    }
+
+    fn listen(&mut self, tables: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        self.record(|recording| recording.listen(tables, queue));
+        self.profile.listen(tables, queue)?;
+        self.bar.listen(tables, queue)
     }
 
     fn note(&mut self, tables: &Tables, note: &Note) -> io::Result<()> {

@@ -46,7 +46,8 @@ impl std::fmt::Debug for Look<'_> {
 }
 
 impl Look<'_> {
-    fn frames(&self) -> &[FoundFrame] {
+    /// Its frames, root first.
+    pub fn frames(&self) -> &[FoundFrame] {
         self.runtime.threads().get(self.index).map_or(&[], |thread| thread.frames())
     }
 
@@ -54,7 +55,8 @@ impl Look<'_> {
         self.runtime.threads().get(self.index).map_or(Grade::Lost, |thread| thread.grade())
     }
 
-    fn locals(&mut self) -> Locals<'_> {
+    /// The locals of those, and the objects behind them.
+    pub fn locals(&mut self) -> Locals<'_> {
         self.runtime.locals(self.memory)
     }
 }

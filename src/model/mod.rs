@@ -18,7 +18,7 @@ mod tables;
 
 pub use endpoint::{Endpoint, Framework};
 pub use sample::{Grade, RequestId, Sample, Tick};
-pub use session::{ProcessFacts, Progress, Role, Session};
+pub use session::{ListenQueue, ProcessFacts, Progress, Role, Session};
 pub use sink::{Note, Sink, Tee};
 pub use state::{Evidence, On, State};
 pub use statement::{Executions, Statement};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tables::StringId;
 use crate::units::{Nanos, Pid};
 
 /// What is known when a recording begins.
@@ -60,6 +61,11 @@ pub struct ProcessFacts {
     pub cpu: Nanos,
     /// Time that its sampled threads waited in the kernel's run queue since then.
     pub runqueue: Nanos,
+    /// How often its GIL went from one thread to another while it was watched: the
+    /// interpreter's own count. `None` where there is no GIL, or it was read once at most.
+    pub gil_switches: Option<u64>,
+    /// For how long that was watched: from the first to the last reading.
+    pub gil_watched: Nanos,
     /// Resident memory when it joined, in bytes.
     pub rss_bytes_first: u64,
     /// Resident memory when last looked at, in bytes.
@@ -91,4 +97,21 @@ pub struct Progress {
     pub system_calls: u64,
     /// Bytes of targets' memory read.
     pub bytes_read: u64,
+}
+
+/// Connections that waited to be accepted at one address, over some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenQueue {
+    /// Until when, since the recording began.
+    pub at: Nanos,
+    /// Where the servers listen: `0.0.0.0:8000`, or `unix:/run/app.sock`.
+    pub address: StringId,
+    /// How often it was looked, about ten times a second; 0 where the kernel does not tell.
+    pub looks: u64,
+    /// How many waited, added up over the looks.
+    pub waiting: u64,
+    /// The most that waited at one look.
+    pub most: u64,
+    /// The most that may wait, where the kernel tells.
+    pub limit: Option<u64>,
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::sample::{Sample, Tick};
-use super::session::{ProcessFacts, Progress, Session};
+use super::session::{ListenQueue, ProcessFacts, Progress, Session};
 use super::statement::Executions;
 use super::tables::{ProcessId, Tables};
 use crate::units::Nanos;
@@ -20,7 +20,8 @@ pub struct Note {
 /// Where samples go: a profile, a recording, a screen, a test's list. Live sampling
 /// and the replay of a recording call the same methods in the same order: `begin`
 /// once; then `process` before a process' first tick and again when its facts
-/// change, `tick`, `executions` and `progress` about once a second and `note` as they come; `end`
+/// change, `tick`, `executions`, `progress` and `listen` about once a second and `note` as they
+/// come; `end`
 /// once.
 ///
 /// `tables` is always the same growing object within one run. An error ends the
@@ -44,6 +45,9 @@ pub trait Sink {
 
     /// How the sampling goes so far.
     fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()>;
+
+    /// How many connections waited to be accepted at an address, since that was last told.
+    fn listen(&mut self, tables: &Tables, queue: &ListenQueue) -> io::Result<()>;
 
     /// Something to tell a person.
     fn note(&mut self, tables: &Tables, note: &Note) -> io::Result<()>;
@@ -77,6 +81,7 @@ impl<A: Sink, B: Sink> Sink for Tee<'_, A, B> {
         tick(tables: &Tables, tick: &Tick, samples: &[Sample]);
         executions(tables: &Tables, executions: &[Executions]);
         progress(tables: &Tables, progress: &Progress);
+        listen(tables: &Tables, queue: &ListenQueue);
         note(tables: &Tables, note: &Note);
         end(tables: &Tables, progress: &Progress);
     }

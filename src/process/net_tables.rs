@@ -1,5 +1,5 @@
-//! The kernel's lists of sockets: by netlink where the process shares our network
-//! namespace, else from `/proc/PID/net/{tcp,tcp6,udp,udp6,unix}`.
+//! The kernel's lists of sockets, of a whole network namespace: by netlink where the
+//! process shares ours, else from `/proc/PID/net/{tcp,tcp6,udp,udp6,unix}`.
 //!
 //! The formats are those of `net/ipv4/tcp_ipv4.c` (`get_tcp4_sock`),
 //! `net/ipv6/tcp_ipv6.c`, `net/ipv4/udp.c` and `net/unix/af_unix.c`
@@ -8,15 +8,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use rustc_hash::{FxHashMap, FxHashSet};
-
 use super::{Process, sock_diag};
-use crate::units::Pid;
 
 /// One socket of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Socket {
-    Listening,
+    Listening(Listening),
     Tcp {
         local: SocketAddr,
         peer: SocketAddr,
@@ -31,88 +28,140 @@ pub(super) enum Socket {
     },
 }
 
-/// Those sockets of the tables that a process has.
-#[derive(Debug, Default)]
-pub(super) struct NetTables {
-    /// By inode.
-    pub(super) sockets: FxHashMap<u64, Socket>,
-    pub(super) listening_ports: FxHashSet<u16>,
-    pub(super) listening_paths: FxHashSet<String>,
+/// A socket that waits for connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listening {
+    pub(super) at: ListenAddress,
+    /// Connections that are made and wait to be accepted; `None` where the list does not
+    /// tell.
+    pub(super) waiting: Option<u32>,
+    /// How many may wait; `None` where the list does not tell.
+    pub(super) limit: Option<u32>,
 }
 
-/// Takes from a table's text the sockets with these inodes.
-type Parse = fn(&mut NetTables, &[u8], &FxHashSet<u64>);
+/// Where a socket listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ListenAddress {
+    Tcp(SocketAddr),
+    /// A path, `@name` for one without a file, or nothing where the list has none.
+    Unix(Option<String>),
+}
 
-impl NetTables {
-    /// The sockets of a process with these inodes.
-    pub(super) fn read(process: &Process, own: &FxHashSet<u64>) -> Self {
-        let mut tables = Self::default();
-        let namespace = |process: &Process| process.link("ns/net").ok();
-        let is_ours = Process::open(Pid::new(std::process::id()))
-            .is_ok_and(|us| namespace(&us).is_some_and(|ours| namespace(process) == Some(ours)));
-        if !is_ours || sock_diag::add_tcp(&mut tables, own).is_err() {
-            tables.read_files(
-                process,
-                own,
-                &[("net/tcp", Self::add_tcp), ("net/tcp6", Self::add_tcp)],
-            );
+impl ListenAddress {
+    pub(super) const fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+}
+
+/// A list of sockets. Each is read by itself: mostly TCP's is the one that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Table {
+    Tcp,
+    Unix,
+    Udp,
+}
+
+impl Table {
+    /// All, those first in which a socket most likely is.
+    pub(super) const ALL: [Self; 3] = [Self::Tcp, Self::Unix, Self::Udp];
+
+    /// The sockets of the namespace that a process is in, with their inodes. Those that
+    /// belong to no process, such as connections that were not accepted yet, are left out.
+    /// `is_ours` says whether it is our own namespace.
+    pub(super) fn read(self, process: &Process, is_ours: bool) -> Vec<(u64, Socket)> {
+        let mut sockets = Vec::new();
+        match self {
+            Self::Tcp if is_ours && sock_diag::tcp(&mut sockets).is_ok() => {}
+            Self::Tcp => TCP.read(process, &["net/tcp", "net/tcp6"], &mut sockets),
+            Self::Unix if is_ours && sock_diag::unix(&mut sockets).is_ok() => {}
+            Self::Unix => UNIX.read(process, &["net/unix"], &mut sockets),
+            Self::Udp => UDP.read(process, &["net/udp", "net/udp6"], &mut sockets),
         }
-        if !is_ours || sock_diag::add_unix(&mut tables, own).is_err() {
-            tables.read_files(process, own, &[("net/unix", Self::add_unix)]);
-        }
-        tables.read_files(process, own, &[("net/udp", Self::add_udp), ("net/udp6", Self::add_udp)]);
-        tables
+        sockets
     }
 
-    fn read_files(&mut self, process: &Process, own: &FxHashSet<u64>, files: &[(&str, Parse)]) {
-        for (file, parse) in files {
+    /// Those that listen. In our own namespace that is much the cheaper list.
+    pub(super) fn listening(self, process: &Process, is_ours: bool) -> Vec<(u64, Listening)> {
+        let mut sockets = Vec::new();
+        match self {
+            Self::Tcp if is_ours && sock_diag::listening_tcp(&mut sockets).is_ok() => {}
+            Self::Unix if is_ours && sock_diag::listening_unix(&mut sockets).is_ok() => {}
+            _ => sockets = self.read(process, false),
+        }
+        let listening = |(inode, socket)| match socket {
+            Socket::Listening(listening) => Some((inode, listening)),
+            _ => None,
+        };
+        sockets.into_iter().filter_map(listening).collect()
+    }
+}
+
+/// How a list is written.
+struct TextFormat {
+    inode_field: usize,
+    /// What a row says, if it makes sense.
+    socket: fn(&Row<'_>) -> Option<Socket>,
+}
+
+impl TextFormat {
+    fn read(&self, process: &Process, files: &[&str], sockets: &mut Vec<(u64, Socket)>) {
+        for file in files {
             // A kernel without IPv6, say, lacks some of them.
             if let Ok(text) = process.read_bytes(file) {
-                parse(self, &text, own);
+                self.parse(&text, sockets);
             }
         }
     }
 
-    /// `SL: LOCAL REMOTE STATE TX:RX TR:WHEN RETRANSMITS UID TIMEOUT INODE …`
-    fn add_tcp(&mut self, text: &[u8], own: &FxHashSet<u64>) {
-        // TCP_LISTEN of include/net/tcp_states.h.
-        const LISTEN: &str = "0A";
-        for row in rows(text, own, 9) {
-            let (Some(local), Some(peer)) = (row.address(1), row.address(2)) else { continue };
-            if row.field(3) == Some(LISTEN) {
-                self.listening_ports.insert(local.port());
-                self.sockets.insert(row.inode, Socket::Listening);
-            } else {
-                self.sockets.insert(row.inode, Socket::Tcp { local, peer });
-            }
-        }
-    }
-
-    /// As for TCP.
-    fn add_udp(&mut self, text: &[u8], own: &FxHashSet<u64>) {
-        for row in rows(text, own, 9) {
-            let Some(peer) = row.address(2) else { continue };
-            let peer = (peer.port() != 0).then_some(peer);
-            self.sockets.insert(row.inode, Socket::Udp { peer });
-        }
-    }
-
-    /// `NUM: REFS PROTOCOL FLAGS TYPE STATE INODE [PATH]`
-    fn add_unix(&mut self, text: &[u8], own: &FxHashSet<u64>) {
-        // __SO_ACCEPTCON of include/uapi/linux/net.h.
-        const LISTENING: u32 = 1 << 16;
-        for row in rows(text, own, 6) {
-            let flags = row.field(3).and_then(|flags| u32::from_str_radix(flags, 16).ok());
-            let path = row.rest_after(7);
-            if flags.is_some_and(|flags| flags & LISTENING != 0) {
-                self.listening_paths.extend(path);
-                self.sockets.insert(row.inode, Socket::Listening);
-            } else {
-                self.sockets.insert(row.inode, Socket::Unix { accepting: path.is_some(), path });
-            }
-        }
+    fn parse(&self, text: &[u8], sockets: &mut Vec<(u64, Socket)>) {
+        let of_row = |row: Row<'_>| Some((row.inode, (self.socket)(&row)?));
+        sockets.extend(rows(text, self.inode_field).filter_map(of_row));
     }
 }
+
+/// `SL: LOCAL REMOTE STATE TX:RX TR:WHEN RETRANSMITS UID TIMEOUT INODE …`. Of a listening
+/// socket RX is `sk_ack_backlog`, in hex.
+const TCP: TextFormat = TextFormat {
+    inode_field: 9,
+    socket: |row| {
+        // TCP_LISTEN of include/net/tcp_states.h.
+        const LISTEN: &str = "0A";
+        let (local, peer) = (row.address(1)?, row.address(2)?);
+        if row.field(3) != Some(LISTEN) {
+            return Some(Socket::Tcp { local, peer });
+        }
+        let (_, received) = row.field(4)?.split_once(':')?;
+        let waiting = u32::from_str_radix(received, 16).ok();
+        let at = ListenAddress::Tcp(local);
+        Some(Socket::Listening(Listening { at, waiting, limit: None }))
+    },
+};
+
+/// As for TCP.
+const UDP: TextFormat = TextFormat {
+    inode_field: 9,
+    socket: |row| {
+        let peer = row.address(2)?;
+        Some(Socket::Udp { peer: (peer.port() != 0).then_some(peer) })
+    },
+};
+
+/// `NUM: REFS PROTOCOL FLAGS TYPE STATE INODE [PATH]`
+const UNIX: TextFormat = TextFormat {
+    inode_field: 6,
+    socket: |row| {
+        // __SO_ACCEPTCON of include/uapi/linux/net.h.
+        const LISTENING: u32 = 1 << 16;
+        let flags = row.field(3).and_then(|flags| u32::from_str_radix(flags, 16).ok());
+        let path = row.rest_after(7);
+        Some(if flags.is_some_and(|flags| flags & LISTENING != 0) {
+            let at = ListenAddress::Unix(path);
+            Socket::Listening(Listening { at, waiting: None, limit: None })
+        } else {
+            Socket::Unix { accepting: path.is_some(), path }
+        })
+    },
+};
 
 struct Row<'t> {
     line: &'t [u8],
@@ -141,16 +190,12 @@ impl Row<'_> {
     }
 }
 
-/// The lines whose inode, in the field with this index, is one of these. The header
-/// has no number there.
-fn rows<'t>(
-    text: &'t [u8],
-    own: &FxHashSet<u64>,
-    inode_field: usize,
-) -> impl Iterator<Item = Row<'t>> {
+/// The lines with an inode in the field with this index. The header has no number there,
+/// and a socket that belongs to no process has 0.
+fn rows(text: &[u8], inode_field: usize) -> impl Iterator<Item = Row<'_>> {
     text.split(|&byte| byte == b'\n').filter_map(move |line| {
         let inode = std::str::from_utf8(fields(line).nth(inode_field)?).ok()?.parse().ok()?;
-        own.contains(&inode).then_some(Row { line, inode })
+        (inode != 0).then_some(Row { line, inode })
     })
 }
 
@@ -187,48 +232,61 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 mod tests {
     use super::*;
 
-    fn tables(own: &[u64]) -> NetTables {
-        let own = own.iter().copied().collect();
-        let mut tables = NetTables::default();
-        tables.add_tcp(include_bytes!("../../fixtures/proc/net-tcp.txt"), &own);
-        tables.add_tcp(include_bytes!("../../fixtures/proc/net-tcp6.txt"), &own);
-        tables.add_udp(include_bytes!("../../fixtures/proc/net-udp.txt"), &own);
-        tables.add_unix(include_bytes!("../../fixtures/proc/net-unix.txt"), &own);
-        tables
+    use rustc_hash::FxHashMap;
+
+    fn tables() -> FxHashMap<u64, Socket> {
+        let mut sockets = Vec::new();
+        TCP.parse(include_bytes!("../../fixtures/proc/net-tcp.txt"), &mut sockets);
+        TCP.parse(include_bytes!("../../fixtures/proc/net-tcp6.txt"), &mut sockets);
+        UDP.parse(include_bytes!("../../fixtures/proc/net-udp.txt"), &mut sockets);
+        UNIX.parse(include_bytes!("../../fixtures/proc/net-unix.txt"), &mut sockets);
+        sockets.into_iter().collect()
     }
 
     fn tcp(local: &str, peer: &str) -> Socket {
         Socket::Tcp { local: local.parse().unwrap(), peer: peer.parse().unwrap() }
     }
 
+    fn listening(at: ListenAddress, waiting: Option<u32>) -> Socket {
+        Socket::Listening(Listening { at, waiting, limit: None })
+    }
+
+    fn tcp_listening(at: &str) -> Socket {
+        listening(ListenAddress::Tcp(at.parse().unwrap()), Some(0))
+    }
+
     #[test]
-    fn captured_tables_give_the_sockets_of_the_process_alone() {
-        let tables = tables(&[27792, 27794, 27795, 27797, 27799]);
-        assert_eq!(tables.sockets.len(), 5);
-        assert_eq!(tables.sockets[&27792], Socket::Listening);
-        assert_eq!(tables.sockets[&27794], tcp("127.0.0.1:18000", "127.0.0.1:57440"));
-        assert_eq!(tables.sockets[&27795], Socket::Listening);
+    fn captured_tables_give_each_socket() {
+        let tables = tables();
+        assert_eq!(tables[&27792], tcp_listening("127.0.0.1:18000"));
+        assert_eq!(tables[&27794], tcp("127.0.0.1:18000", "127.0.0.1:57440"));
+        assert_eq!(tables[&27795], tcp_listening("[::]:18001"));
         // A v4 client of a v6 listener.
-        assert_eq!(tables.sockets[&27797], tcp("127.0.0.1:18001", "127.0.0.1:42394"));
-        assert_eq!(tables.sockets[&27799], tcp("[::1]:18001", "[::1]:36004"));
-        let mut ports: Vec<_> = tables.listening_ports.into_iter().collect();
-        ports.sort_unstable();
-        assert_eq!(ports, [18000, 18001]);
+        assert_eq!(tables[&27797], tcp("127.0.0.1:18001", "127.0.0.1:42394"));
+        assert_eq!(tables[&27799], tcp("[::1]:18001", "[::1]:36004"));
+        assert!(!tables.contains_key(&0));
     }
 
     #[test]
     fn captured_unix_and_udp_sockets() {
-        let tables = tables(&[27800, 27801, 27802, 27803, 27804]);
+        let tables = tables();
+        let unix = |path: &str| listening(ListenAddress::Unix(Some(path.to_owned())), None);
         let peer = Some("127.0.0.1:53".parse().unwrap());
-        assert_eq!(tables.sockets[&27800], Socket::Udp { peer });
-        assert_eq!(tables.sockets[&27801], Socket::Listening);
-        assert_eq!(tables.sockets[&27802], Socket::Unix { path: None, accepting: false });
-        let path = "/run/app sock.sock".to_owned();
-        assert!(tables.listening_paths.contains(&path));
-        assert_eq!(tables.sockets[&27803], Socket::Unix { path: Some(path), accepting: true });
-        assert_eq!(tables.sockets[&27804], Socket::Listening);
-        assert!(tables.listening_paths.contains("@farrier abstract"));
-        assert_eq!(tables.listening_paths.len(), 2);
+        assert_eq!(tables[&27800], Socket::Udp { peer });
+        assert_eq!(tables[&27801], unix("/run/app sock.sock"));
+        assert_eq!(tables[&27802], Socket::Unix { path: None, accepting: false });
+        let path = Some("/run/app sock.sock".to_owned());
+        assert_eq!(tables[&27803], Socket::Unix { path, accepting: true });
+        assert_eq!(tables[&27804], unix("@farrier abstract"));
+    }
+
+    #[test]
+    fn a_listening_socket_tells_how_many_wait() {
+        let line = b"0: 00000000:1F40 00000000:0000 0A 00000000:0000001F 0:0 0 0 0 7 1";
+        let mut sockets = Vec::new();
+        TCP.parse(line, &mut sockets);
+        let at = ListenAddress::Tcp("0.0.0.0:8000".parse().unwrap());
+        assert_eq!(sockets, [(7, listening(at, Some(31)))]);
     }
 
     #[test]
@@ -236,11 +294,9 @@ mod tests {
         let good = "0: 0100007F:4650 0100007F:E060 01 0:0 0:0 0 0 0 7 1\n";
         for odd in ["\u{fffd}", "1: x:y z:w 01 0:0 0:0 0 0 0 7 1", "1: 0100007F 0: 01 0 0 0 0 0 7"]
         {
-            let mut tables = NetTables::default();
-            let own = FxHashSet::from_iter([7]);
-            tables.add_tcp(format!("{odd}\n{good}{odd}").as_bytes(), &own);
-            assert_eq!(tables.sockets.len(), 1);
-            assert_eq!(tables.sockets[&7], tcp("127.0.0.1:18000", "127.0.0.1:57440"));
+            let mut sockets = Vec::new();
+            TCP.parse(format!("{odd}\n{good}{odd}").as_bytes(), &mut sockets);
+            assert_eq!(sockets, [(7, tcp("127.0.0.1:18000", "127.0.0.1:57440"))]);
         }
         assert_eq!(parse_address("ÿÿÿÿ:0050"), None);
         assert_eq!(parse_address("0100007F:10000"), None);

@@ -2,22 +2,29 @@
 //!
 //! ```text
 //! fd 7 ─readlink─► socket:[27794] ─cache─► Tcp { local, peer, accepted }
-//!                        └ new: read the lists of sockets again, of the target's
+//!                        └ new: read the list of sockets again, of the target's
 //!                          own network namespace, but not often
 //! ```
 //!
 //! A descriptor number is used again and again and an inode number is not, so the
 //! link is read every time and the cache is keyed by inode. Links are read rather
 //! than followed: looking at the file itself could hang on a dead file server.
+//!
+//! All sockets of the machine have their inodes from one counter, whatever their
+//! namespace, so one cache serves all processes, and workers that share a namespace share
+//! the reading of its lists. The kernel would tell of a single socket too
+//! (`pidfd_getfd`, then `getpeername`), but for that moment it is ours as well: if the
+//! target closed it just then, the connection would end when *we* let go of it. So it is
+//! not asked.
 
 use std::net::SocketAddr;
 
 use nix::time::ClockId;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::net_tables::{NetTables, Socket};
+use super::net_tables::{ListenAddress, Socket, Table};
 use super::{Process, Result, hot};
-use crate::units::Nanos;
+use crate::units::{Nanos, Pid};
 
 /// A path kept by a [`Descriptors`]; [`Descriptors::path`] gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,8 +39,10 @@ pub enum Descriptor {
         local: SocketAddr,
         /// The far end.
         peer: SocketAddr,
-        /// Whether it came in on a port that this process listens on, so that the
-        /// peer is a client.
+        /// Whether it came in on a port that is listened on in its namespace, so that the
+        /// peer is a client. A connection that a process makes itself never has such a
+        /// port, unless it asks for it: the kernel passes over those that are bound
+        /// (`net/ipv4/inet_hashtables.c`, `__inet_hash_connect`).
         accepted: bool,
     },
     /// A socket, TCP or unix, that waits for connections.
@@ -43,7 +52,7 @@ pub enum Descriptor {
         /// The path that its connection was made to, if it has one and the kernel
         /// says it; for the end that made it, only in our own network namespace.
         path: Option<PathId>,
-        /// Whether it came in on a path that this process listens on.
+        /// Whether it came in on a path that is listened on in its namespace.
         accepted: bool,
     },
     /// A UDP socket.
@@ -57,7 +66,7 @@ pub enum Descriptor {
     Pipe,
     /// An eventfd, signalfd or timerfd: what event loops are woken with.
     EventDescriptor,
-    /// A file or directory.
+    /// A file or directory; for a file that has no name any more, the folder it was in.
     File(PathId),
     /// An epoll set.
     Epoll,
@@ -76,17 +85,36 @@ pub struct Watched {
     pub upstream: [Option<Descriptor>; 4],
 }
 
-/// What is known of a process' descriptors.
+/// What is known of the descriptors of processes.
 #[derive(Debug, Default)]
 pub struct Descriptors {
-    /// By inode: the sockets that the process had when the tables were last read.
-    sockets: FxHashMap<u64, Descriptor>,
-    /// By inode: sockets that the tables did not hold, and when to look again.
+    /// By inode: the sockets that there were when the lists were last read.
+    sockets: FxHashMap<u64, Known>,
+    /// By inode: sockets that no list held, and when to look again.
     unlisted: FxHashMap<u64, Backoff>,
-    /// The tables are not read again before this moment.
-    next_scan: Nanos,
+    /// By number.
+    namespaces: FxHashMap<u64, Namespace>,
+    /// The number of our own.
+    own_namespace: Option<u64>,
     paths: Vec<String>,
     path_index: FxHashMap<String, PathId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    descriptor: Descriptor,
+    /// Where that was read.
+    namespace: u64,
+    table: Table,
+}
+
+/// A network namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    /// Its lists, in the order of [`Table::ALL`], are not read again before these moments.
+    next_scan: [Nanos; Table::ALL.len()],
+    listening_ports: FxHashSet<u16>,
+    listening_paths: FxHashSet<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -96,13 +124,15 @@ struct Backoff {
 }
 
 impl Descriptors {
-    /// The least time between two readings of the socket tables.
-    const SCAN_INTERVAL: Nanos = Nanos::from_millis(100);
-    /// And the least multiple of what the last one cost: at the most 1 % of a CPU,
-    /// however many sockets the machine has.
-    const SCAN_SHARE: u64 = 100;
-    /// A socket that no table lists is looked for again after an interval that
-    /// doubles up to this.
+    /// The least time between two readings of a list, so that a connection which lives for
+    /// a tick or two is seen.
+    const SCAN_INTERVAL: Nanos = Nanos::from_millis(15);
+    /// And the least multiple of what the last one cost: at the most 2 % of a CPU for each
+    /// list of a namespace, however many sockets the machine has.
+    const SCAN_SHARE: u64 = 50;
+    /// A socket that no list holds is looked for again after this.
+    const FIRST_BACKOFF: Nanos = Nanos::from_millis(100);
+    /// And then after an interval that doubles up to this.
     const LONGEST_BACKOFF: Nanos = Nanos::from_millis(10_000);
     /// As many of those are remembered; they include the pipes in epoll sets.
     const UNLISTED: usize = 1024;
@@ -159,64 +189,82 @@ impl Descriptors {
 
     fn socket(&mut self, process: &Process, inode: u64) -> Descriptor {
         if let Some(known) = self.sockets.get(&inode) {
-            return *known;
+            return known.descriptor;
         }
-        let now = hot::clock(ClockId::CLOCK_MONOTONIC);
-        let waits = self.unlisted.get(&inode).is_some_and(|backoff| now < backoff.retry);
-        if waits || now < self.next_scan {
+        let mut now = hot::clock(ClockId::CLOCK_MONOTONIC);
+        if self.unlisted.get(&inode).is_some_and(|backoff| now < backoff.retry) {
             return Descriptor::Socket;
         }
-        self.scan(process);
-        let after = hot::clock(ClockId::CLOCK_MONOTONIC);
-        let cost = after.saturating_sub(now).as_nanos();
-        let pause = Nanos::from_nanos(cost.saturating_mul(Self::SCAN_SHARE));
-        self.next_scan = after.saturating_add(pause.max(Self::SCAN_INTERVAL));
-        if let Some(found) = self.sockets.get(&inode) {
-            return *found;
+        let Some(number) = process.net_namespace() else { return Descriptor::Socket };
+        let mut looked_everywhere = true;
+        for (position, table) in Table::ALL.into_iter().enumerate() {
+            let namespace = self.namespaces.entry(number).or_default();
+            let Some(next_scan) = namespace.next_scan.get_mut(position) else { continue };
+            if now < *next_scan {
+                looked_everywhere = false;
+                continue;
+            }
+            // Not again at once, whatever comes of it.
+            *next_scan = now.saturating_add(Self::SCAN_INTERVAL);
+            let used = hot::clock(ClockId::CLOCK_THREAD_CPUTIME_ID);
+            self.scan(process, number, table);
+            let cost = hot::clock(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(used).as_nanos();
+            let after = hot::clock(ClockId::CLOCK_MONOTONIC);
+            let pause = Nanos::from_nanos(cost.saturating_mul(Self::SCAN_SHARE));
+            if let Some(namespace) = self.namespaces.get_mut(&number)
+                && let Some(next_scan) = namespace.next_scan.get_mut(position)
+            {
+                *next_scan = after.saturating_add(pause.max(Self::SCAN_INTERVAL));
+            }
+            now = after;
+            if let Some(found) = self.sockets.get(&inode) {
+                return found.descriptor;
+            }
         }
+        if looked_everywhere {
+            self.back_off(inode, now);
+        }
+        Descriptor::Socket
+    }
+
+    /// No list holds this socket: it is not looked for again so soon.
+    fn back_off(&mut self, inode: u64, now: Nanos) {
         let delay = self
             .unlisted
             .get(&inode)
-            .map_or(Self::SCAN_INTERVAL, |backoff| backoff.delay.saturating_add(backoff.delay))
+            .map_or(Self::FIRST_BACKOFF, |backoff| backoff.delay.saturating_add(backoff.delay))
             .min(Self::LONGEST_BACKOFF);
         if self.unlisted.len() >= Self::UNLISTED {
             self.unlisted.clear();
         }
-        self.unlisted.insert(inode, Backoff { retry: after.saturating_add(delay), delay });
-        Descriptor::Socket
+        self.unlisted.insert(inode, Backoff { retry: now.saturating_add(delay), delay });
     }
 
-    /// Reads the tables and keeps what they say of the process' own sockets.
-    fn scan(&mut self, process: &Process) {
-        let Ok(descriptors) = process.descriptors() else { return };
-        let own: FxHashSet<u64> = descriptors
-            .into_iter()
-            .filter_map(|number| {
-                match parse_link(&process.descriptor_target(number).ok()?.to_string_lossy()) {
-                    Link::Socket(inode) => Some(inode),
-                    _ => None,
-                }
-            })
-            .collect();
-        let tables = NetTables::read(process, &own);
-        self.sockets.clear();
-        for (inode, socket) in &tables.sockets {
+    /// Reads a list of the namespace that a process is in, and keeps what it says.
+    fn scan(&mut self, process: &Process, number: u64, table: Table) {
+        let own = *self.own_namespace.get_or_insert_with(own_namespace);
+        let sockets = table.read(process, own == number);
+        self.sockets.retain(|_, known| known.namespace != number || known.table != table);
+        let mut namespace = self.namespaces.remove(&number).unwrap_or_default();
+        namespace.take_listening(table, &sockets);
+        for (inode, socket) in sockets {
             let descriptor = match socket {
-                Socket::Listening => Descriptor::Listening,
-                Socket::Tcp { local, peer } => Descriptor::Tcp {
-                    local: *local,
-                    peer: *peer,
-                    accepted: tables.listening_ports.contains(&local.port()),
-                },
-                Socket::Udp { peer } => Descriptor::Udp { peer: *peer },
-                Socket::Unix { path, accepting } => Descriptor::Unix {
-                    path: path.as_deref().map(|path| self.intern(path)),
-                    accepted: *accepting
-                        && path.as_ref().is_some_and(|path| tables.listening_paths.contains(path)),
-                },
+                Socket::Listening(_) => Descriptor::Listening,
+                Socket::Tcp { local, peer } => {
+                    let accepted = namespace.listening_ports.contains(&local.port());
+                    Descriptor::Tcp { local, peer, accepted }
+                }
+                Socket::Udp { peer } => Descriptor::Udp { peer },
+                Socket::Unix { path, accepting } => {
+                    let listened =
+                        |path: &String| accepting && namespace.listening_paths.contains(path);
+                    let accepted = path.as_ref().is_some_and(listened);
+                    Descriptor::Unix { path: path.map(|path| self.intern(&path)), accepted }
+                }
             };
-            self.sockets.insert(*inode, descriptor);
+            self.sockets.insert(inode, Known { descriptor, namespace: number, table });
         }
+        self.namespaces.insert(number, namespace);
     }
 
     fn intern(&mut self, path: &str) -> PathId {
@@ -232,6 +280,56 @@ impl Descriptors {
     }
 }
 
+impl Namespace {
+    fn take_listening(&mut self, table: Table, sockets: &[(u64, Socket)]) {
+        let listening = sockets.iter().filter_map(|(_, socket)| match socket {
+            Socket::Listening(listening) => Some(&listening.at),
+            _ => None,
+        });
+        match table {
+            Table::Tcp => self.listening_ports.clear(),
+            Table::Unix => self.listening_paths.clear(),
+            Table::Udp => {}
+        }
+        for at in listening {
+            match at {
+                ListenAddress::Tcp(at) => {
+                    self.listening_ports.insert(at.port());
+                }
+                ListenAddress::Unix(path) => self.listening_paths.extend(path.clone()),
+            }
+        }
+    }
+}
+
+/// The number of our own network namespace; 0, which none has, if it cannot be told.
+pub(super) fn own_namespace() -> u64 {
+    let own = Process::open(Pid::new(std::process::id()));
+    own.ok().and_then(|own| own.net_namespace()).unwrap_or(0)
+}
+
+impl Process {
+    /// The number of the network namespace that its main thread is in; `None` where we may
+    /// not see it, or when it has ended.
+    pub fn net_namespace(&self) -> Option<u64> {
+        let link = self.link("ns/net").ok()?;
+        link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
+    }
+
+    /// The inodes of its sockets, of those descriptors that come first.
+    pub(super) fn socket_inodes(&self) -> FxHashSet<u64> {
+        /// A server with more connections than this has opened what it listens on before.
+        const MOST: usize = 4096;
+        let inode =
+            |number| match parse_link(&self.descriptor_target(number).ok()?.to_string_lossy()) {
+                Link::Socket(inode) => Some(inode),
+                _ => None,
+            };
+        let descriptors = self.descriptors().unwrap_or_default();
+        descriptors.into_iter().take(MOST).filter_map(inode).collect()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 enum Link<'t> {
     Socket(u64),
@@ -244,7 +342,7 @@ enum Link<'t> {
 
 /// The words that the kernel gives for what has no path are in `fs/pipe.c`,
 /// `net/socket.c` and `fs/anon_inodes.c`.
-fn parse_link(target: &str) -> Link<'_> {
+fn parse_link<'t>(target: &'t str) -> Link<'t> {
     let numbered = |rest: &str| rest.strip_suffix(']').and_then(|number| number.parse().ok());
     if let Some(rest) = target.strip_prefix("socket:[") {
         return numbered(rest).map_or(Link::Other, Link::Socket);
@@ -257,7 +355,11 @@ fn parse_link(target: &str) -> Link<'_> {
         "anon_inode:[eventfd]" | "anon_inode:[signalfd]" | "anon_inode:[timerfd]" => Link::Event,
         device if device.starts_with("/dev/") && !device.starts_with("/dev/shm/") => Link::Other,
         path if path.starts_with('/') => {
-            Link::File(path.strip_suffix(" (deleted)").unwrap_or(path))
+            // A file without a name is a temporary one. There may be any number of them, and
+            // their numbers say nothing: the folder stands for all.
+            let folder = |path: &'t str| path.rfind('/').and_then(|at| path.get(..=at));
+            let deleted = path.strip_suffix(" (deleted)");
+            Link::File(deleted.map_or(path, |path| folder(path).unwrap_or(path)))
         }
         _ => Link::Other,
     }
@@ -293,7 +395,8 @@ mod tests {
         assert_eq!(parse_link("anon_inode:[eventpoll]"), Link::Epoll);
         assert_eq!(parse_link("anon_inode:[eventfd]"), Link::Event);
         assert_eq!(parse_link("anon_inode:inotify"), Link::Other);
-        assert_eq!(parse_link("/tmp/x y (deleted)"), Link::File("/tmp/x y"));
+        assert_eq!(parse_link("/tmp/x y (deleted)"), Link::File("/tmp/"));
+        assert_eq!(parse_link("/srv/x y"), Link::File("/srv/x y"));
         assert_eq!(parse_link("/dev/pts/0"), Link::Other);
         for bad in ["", "socket:[", "socket:[x]", "socket:[1", "socket:[99999999999999999999]"] {
             assert_eq!(parse_link(bad), Link::Other, "{bad:?}");
@@ -352,11 +455,16 @@ mod tests {
         let found = known.resolve(&process, first.as_raw_fd());
         assert_eq!(found, Descriptor::Udp { peer: None });
         let second = UdpSocket::bind("127.0.0.1:0").unwrap();
-        known.next_scan = Nanos::from_nanos(u64::MAX);
+        let wait = |known: &mut Descriptors, until| {
+            for namespace in known.namespaces.values_mut() {
+                namespace.next_scan = [until; 3];
+            }
+        };
+        wait(&mut known, Nanos::from_nanos(u64::MAX));
         assert_eq!(known.resolve(&process, second.as_raw_fd()), Descriptor::Socket);
-        known.next_scan = Nanos::ZERO;
+        wait(&mut known, Nanos::ZERO);
         assert_eq!(known.resolve(&process, second.as_raw_fd()), Descriptor::Udp { peer: None });
-        assert!(known.next_scan > Nanos::ZERO);
+        assert!(known.namespaces.values().all(|one| one.next_scan[2] > Nanos::ZERO));
     }
 
     #[test]
@@ -370,7 +478,7 @@ mod tests {
             let expected = (100 << doublings).min(10_000);
             assert_eq!(backoff.delay, Nanos::from_millis(expected));
             backoff.retry = Nanos::ZERO;
-            known.next_scan = Nanos::ZERO;
+            known.namespaces.clear();
         }
     }
 

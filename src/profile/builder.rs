@@ -5,18 +5,24 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::cells::Cells;
 use super::requests::Requests;
+use super::sharing::{Rest, Sharing};
+use super::woken::Woken;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
-    EndpointId, Executions, Frame, FunctionId, Grade, Note, OnId, ProcessFacts, ProcessId,
-    Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State, StatementId, Tables,
-    ThreadId, Tick,
+    EndpointId, Executions, Frame, FunctionId, Grade, ListenQueue, Note, OnId, ProcessFacts,
+    ProcessId, Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State, StatementId,
+    Tables, ThreadId, Tick,
 };
 use crate::units::Nanos;
 
 /// Notes kept; later ones are only counted, so that a recording of weeks stays
 /// bounded.
 const NOTES_KEPT: usize = 1000;
+
+/// Addresses at which servers listen that are told apart.
+const ADDRESSES_KEPT: usize = 256;
 
 /// Adds samples up into a [`Profile`]. A sample whose key is known allocates nothing.
 #[derive(Debug, Default)]
@@ -27,23 +33,51 @@ pub struct Builder {
     complete: bool,
     notes: Vec<Note>,
     notes_left_out: u64,
-    cells: Vec<Cell>,
-    index: FxHashMap<Key, u32>,
+    cells: Cells,
     threads: Vec<LastSeen>,
     requests: Requests,
     executions: Vec<Executions>,
     executions_index: FxHashMap<ExecutionsKey, usize>,
+    listen: Vec<ListenQueue>,
 }
 
 /// What executions have in common that are added up.
 type ExecutionsKey = (ThreadId, EndpointId, State, Option<OnId>, StatementId);
 
 /// What a thread was last seen with.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct LastSeen {
     /// Its cell. Most samples repeat it, and then no hash has to be computed.
     cell: Option<u32>,
     request: Option<(RequestId, EndpointId)>,
+    sharing: Sharing,
+    woken: Woken,
+}
+
+impl LastSeen {
+    /// Adds a sample to its cell.
+    fn add(&mut self, at: Nanos, sample: &Sample, cells: &mut Cells) {
+        let key = Key {
+            thread: sample.thread,
+            endpoint: sample.endpoint,
+            stack: sample.stack,
+            on: sample.on,
+            statement: sample.statement,
+            state: sample.state,
+            evidence: sample.evidence,
+            grade: sample.grade,
+            holds_gil: sample.holds_gil,
+        };
+        let known = self.cell.filter(|&cell| cells.get(cell).key == key);
+        let number = known.unwrap_or_else(|| cells.of(key));
+        self.cell = Some(number);
+        let cell = cells.get_mut(number);
+        cell.samples += 1;
+        if sample.holds_gil {
+            cell.gil_held += sample.weight;
+        }
+        self.sharing.add(at, sample, number, cells);
+    }
 }
 
 impl Builder {
@@ -54,7 +88,7 @@ impl Builder {
 
     /// How many samples were added.
     pub fn samples(&self) -> u64 {
-        self.cells.iter().map(|cell| cell.samples).sum()
+        self.cells.all().iter().map(|cell| cell.samples).sum()
     }
 
     /// The profile of all that was added. `tables` must be those of the calls.
@@ -63,7 +97,17 @@ impl Builder {
     /// every report shows them alike: a `partial` stack ends in `(unsettled)`, and a
     /// `lost` sample stands under `(lost)`.
     pub fn finish(self, mut tables: Tables) -> Profile {
-        let (mut cells, mut requests) = (self.cells, self.requests.finish());
+        let (mut cells, mut rest) = (self.cells, Vec::new());
+        for mut seen in self.threads {
+            let mut woken = std::mem::take(&mut seen.woken);
+            woken.decide(None, &mut |at, sample| seen.add(at, sample, &mut cells));
+            if let Some(cell) = seen.cell {
+                let thread = cells.get(cell).key.thread;
+                seen.sharing.finish(thread, &mut cells, &mut rest);
+            }
+        }
+        Rest::give(&rest, &mut cells);
+        let (mut cells, mut requests) = (cells.into_all(), self.requests.finish());
         mark_grades(&mut cells, &mut tables);
         let mut executions = self.executions;
         routings::follow(&mut cells, &mut requests, &mut executions, &mut tables);
@@ -78,43 +122,22 @@ impl Builder {
             cells,
             requests,
             executions,
+            listen: self.listen,
         }
     }
 
-    fn add(&mut self, sample: &Sample) {
-        let key = Key {
-            thread: sample.thread,
-            endpoint: sample.endpoint,
-            stack: sample.stack,
-            on: sample.on,
-            statement: sample.statement,
-            state: sample.state,
-            evidence: sample.evidence,
-            grade: sample.grade,
-            holds_gil: sample.holds_gil,
-        };
+    fn add(&mut self, at: Nanos, sample: &Sample) {
         let thread = sample.thread.index();
         if self.threads.len() <= thread {
-            self.threads.resize(thread + 1, LastSeen::default());
+            self.threads.resize_with(thread + 1, LastSeen::default);
         }
         let last = &mut self.threads[thread];
         if let Some(request) = sample.request {
             self.requests.seen(sample.thread, &mut last.request, request, sample.endpoint);
         }
-        let known = last.cell.filter(|&cell| self.cells[cell as usize].key == key);
-        let cell = known.unwrap_or_else(|| {
-            *self.index.entry(key).or_insert_with(|| {
-                let zero = Nanos::ZERO;
-                self.cells.push(Cell { key, weight: zero, cpu: zero, runqueue: zero, samples: 0 });
-                (self.cells.len() - 1) as u32
-            })
-        });
-        last.cell = Some(cell);
-        let cell = &mut self.cells[cell as usize];
-        cell.weight += sample.weight;
-        cell.cpu += sample.cpu;
-        cell.runqueue += sample.runqueue;
-        cell.samples += 1;
+        let mut woken = std::mem::take(&mut last.woken);
+        woken.push(at, sample, |at, sample| last.add(at, sample, &mut self.cells));
+        last.woken = woken;
     }
 
     fn take_progress(&mut self, progress: &Progress) {
@@ -140,7 +163,7 @@ impl Sink for Builder {
     fn tick(&mut self, _: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()> {
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         for sample in samples {
-            self.add(sample);
+            self.add(tick.at, sample);
         }
         Ok(())
     }
@@ -161,6 +184,22 @@ impl Sink for Builder {
 
     fn progress(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
         self.take_progress(progress);
+        Ok(())
+    }
+
+    fn listen(&mut self, _: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        let room = self.listen.len() < ADDRESSES_KEPT;
+        match self.listen.iter_mut().find(|known| known.address == queue.address) {
+            Some(known) => {
+                known.at = known.at.max(queue.at);
+                known.looks = known.looks.saturating_add(queue.looks);
+                known.waiting = known.waiting.saturating_add(queue.waiting);
+                known.most = known.most.max(queue.most);
+                known.limit = queue.limit.or(known.limit);
+            }
+            None if room => self.listen.push(*queue),
+            None => {}
+        }
         Ok(())
     }
 
@@ -301,7 +340,8 @@ mod tests {
             ],
         );
         let profile = builder.finish(world.tables);
-        let endpoints: Vec<_> = profile.cells().iter().map(|cell| cell.key.endpoint).collect();
+        let sampled = profile.cells().iter().filter(|cell| cell.samples > 0);
+        let endpoints: Vec<_> = sampled.map(|cell| cell.key.endpoint).collect();
         assert_eq!(endpoints, [route_a, route_a, b, one]);
         let on = profile.cells()[3].key.on.map(|on| profile.tables().on(on));
         assert_eq!(on, Some(held(route_a)));
@@ -329,20 +369,29 @@ mod tests {
         let waiting = Sample { state: State::Io, holds_gil: false, ..world.sample };
         let mut builder = Builder::new();
         tick(&mut builder, &world, &[world.sample, waiting]);
-        let room = |b: &Builder| (b.cells.capacity(), b.index.capacity(), b.threads.capacity());
+        let room = |b: &Builder| (b.cells.room(), b.threads.capacity());
         let before = room(&builder);
         for _ in 0..10_000 {
             tick(&mut builder, &world, &[world.sample, waiting]);
         }
         assert_eq!(room(&builder), before);
         let profile = builder.finish(world.tables);
-        assert_eq!(profile.cells().len(), 2);
-        for cell in profile.cells() {
-            assert_eq!(cell.samples, 10_001);
-            assert_eq!(cell.weight, Nanos::from_millis(100_010));
-            assert_eq!(cell.cpu, Nanos::from_millis(40_004));
-            assert_eq!(cell.runqueue, Nanos::from_millis(10_001));
-        }
+        let cells = profile.cells().iter();
+        let cells: Vec<_> = cells.map(|cell| (cell.key.state, cell.weight, cell.samples)).collect();
+        // Of 20 ms each time, 8 on a CPU and 2 waiting for one.
+        let wanted = [
+            (State::Running, Nanos::from_millis(80_008), 10_001),
+            (State::Io, Nanos::from_millis(100_010), 10_001),
+            (State::Runnable, Nanos::from_millis(20_002), 0),
+        ];
+        assert_eq!(cells, wanted);
+        let [running, io, runnable] = profile.cells() else { panic!() };
+        assert_eq!(
+            [running.cpu, io.cpu, runnable.cpu].map(Nanos::as_nanos),
+            [80_008_000_000, 0, 0]
+        );
+        // Whoever holds the GIL holds it as long as it is seen to.
+        assert_eq!(running.gil_held, Nanos::from_millis(100_010));
     }
 
     #[test]

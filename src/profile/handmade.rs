@@ -51,6 +51,8 @@ impl Shop {
             free_threaded: false,
             cpu: Nanos::from_millis(4_000),
             runqueue: Nanos::from_millis(120),
+            gil_switches: Some(7_000),
+            gil_watched: Nanos::from_millis(10_000),
             rss_bytes_first: 50 << 20,
             rss_bytes_last: 52 << 20,
             requests: None,
@@ -132,10 +134,10 @@ const PACKAGES: &str = "/srv/venv/lib/python3.11/site-packages";
 /// | endpoint | state | seconds |
 /// |---|---|---|
 /// | `GET /report/<int:year>` | io on postgresql | 6.0 |
-/// | | running, holding the GIL | 1.0 |
+/// | | running or (a tenth) runnable, holding the GIL | 1.0 |
 /// | `GET /users/<int:uid>` | running, holding the GIL | 3.0 |
 /// | | gil_wait for the report | 0.8 |
-/// | | partial, running | 0.2 |
+/// | | partial, running or (a tenth) runnable | 0.2 |
 /// | `POST /orders` | lock | 0.5 |
 /// | | runnable | 0.3 |
 /// | `(background metrics)` | sleep | 1.0 |
@@ -189,10 +191,12 @@ pub(crate) fn shop() -> Profile {
     let on = shop.named("postgresql 10.0.0.5:5432");
     shop.add(600, Sample { stack, on, request: request(1), ..sample(pool_0, yearly, State::Io) });
     let stack = shop.stack(&[server, wsgi, report, render]);
-    let cpu = Nanos::from_millis(9);
+    // Of each 10 ms.
+    let (cpu, runqueue) = (Nanos::from_millis(9), Nanos::from_millis(1));
     let holding = Sample {
         stack,
         cpu,
+        runqueue,
         request: request(2),
         holds_gil: true,
         ..sample(pool_0, yearly, State::Running)
@@ -204,6 +208,7 @@ pub(crate) fn shop() -> Profile {
     let walking = Sample {
         stack,
         cpu,
+        runqueue,
         request: request(3),
         holds_gil: true,
         ..sample(main, user, State::Running)
@@ -217,6 +222,7 @@ pub(crate) fn shop() -> Profile {
     let partial = Sample {
         stack,
         cpu,
+        runqueue,
         request: request(4),
         grade: Grade::Partial,
         evidence: Evidence::RunFlag,
@@ -228,7 +234,8 @@ pub(crate) fn shop() -> Profile {
     let on = shop.named("threading.Lock");
     shop.add(50, Sample { stack, on, request: request(5), ..sample(pool_1, orders, State::Lock) });
     let stack = shop.stack(&[server, wsgi, order]);
-    let wanting = sample(pool_1, orders, State::Runnable);
+    let runqueue = Nanos::from_millis(10);
+    let wanting = Sample { runqueue, ..sample(pool_1, orders, State::Running) };
     shop.add(30, Sample { stack, request: request(5), grade: Grade::Functions, ..wanting });
 
     let stack = shop.stack(&[("Thread.run", "/usr/lib/python3.11/threading.py", 960, 982)]);
@@ -238,6 +245,13 @@ pub(crate) fn shop() -> Profile {
     let stack = shop.stack(&[("Arbiter.run", &gunicorn, 190, 205)]);
     shop.add(1000, Sample { stack, ..sample(master, idle, State::Idle) });
     shop.add(1000, Sample { evidence: Evidence::Unchanged, ..sample(metrics, idle, State::Idle) });
+
+    let address = shop.tables.intern_string("0.0.0.0:8000");
+    for (looks, waiting, most) in [(10, 24, 6), (10, 8, 2)] {
+        let (at, limit) = (Nanos::from_millis(1_000), Some(2_048));
+        let queue = ListenQueue { at, address, looks, waiting, most, limit };
+        shop.builder.listen(&shop.tables, &queue).unwrap();
+    }
 
     let text = "worker 4713 left before it could be sampled".into();
     let note = Note { at: Nanos::from_millis(2_500), text };

@@ -5,14 +5,19 @@
 //! ```
 //!
 //! Samples that differ in weight only fall into one [`Cell`], so a profile grows
-//! with the number of distinct stacks and not with time.
+//! with the number of distinct stacks and not with time. Their weights are not simply those
+//! of their samples: how much time a thread spent on CPUs, and in waiting for one, the
+//! kernel counts exactly, and samples only say where (`sharing.rs`).
 
 mod builder;
+mod cells;
 #[cfg(test)]
 pub(crate) mod handmade;
 mod requests;
 mod routings;
 mod select;
+mod sharing;
+mod woken;
 
 use std::sync::Arc;
 
@@ -21,8 +26,8 @@ pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
 
 use crate::model::{
-    EndpointId, Evidence, Executions, Grade, Note, OnId, ProcessFacts, ProcessId, Progress,
-    Session, StackId, State, StatementId, Tables, ThreadId,
+    EndpointId, Evidence, Executions, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId,
+    Progress, RequestId, Sample, Session, StackId, State, StatementId, Tables, ThreadId,
 };
 use crate::units::Nanos;
 
@@ -36,7 +41,8 @@ pub struct Key {
     /// Its stack; `None` when it had no Python frame. In a finished profile a
     /// `partial` sample ends in `(unsettled)` and a `lost` one is `(lost)` alone.
     pub stack: Option<StackId>,
-    /// What it waited on.
+    /// What it waited on. A `runnable` thread with a [`crate::model::On::Holder`] waits for
+    /// the GIL, and for a CPU to find that it still has to.
     pub on: Option<OnId>,
     /// What a database was being asked.
     pub statement: Option<StatementId>,
@@ -55,13 +61,16 @@ pub struct Key {
 pub struct Cell {
     /// What they have in common.
     pub key: Key,
-    /// The thread-time they stand for.
+    /// The thread-time they stand for, once the kernel's counters have been shared out over
+    /// samples (see `sharing.rs`).
     pub weight: Nanos,
-    /// CPU time charged to the thread in that time.
+    /// The CPU time in that, by the kernel: of a running thread all of it, where the kernel
+    /// counts.
     pub cpu: Nanos,
-    /// Time in the kernel's run queue in that time.
-    pub runqueue: Nanos,
-    /// How many samples.
+    /// For how long the thread held the GIL: as far as the key says so, the time since its
+    /// last sample each.
+    pub gil_held: Nanos,
+    /// How many samples. [`State::Runnable`] is mostly told by counters alone and has none.
     pub samples: u64,
 }
 
@@ -78,6 +87,7 @@ pub struct Profile {
     cells: Vec<Cell>,
     requests: Vec<RequestsSeen>,
     executions: Vec<Executions>,
+    listen: Vec<ListenQueue>,
 }
 
 impl Profile {
@@ -133,8 +143,35 @@ impl Profile {
         &self.executions
     }
 
+    /// The addresses at which the servers listen, in the order in which they were first
+    /// looked at: all that was seen of each over the recording, added up.
+    pub fn listen(&self) -> &[ListenQueue] {
+        &self.listen
+    }
+
     /// How long a process was there to be sampled.
     pub fn observed(&self, facts: &ProcessFacts) -> Nanos {
         facts.left.unwrap_or(self.progress.elapsed).saturating_sub(facts.joined)
+    }
+}
+
+/// What a thread was last seen at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Last {
+    request: Option<RequestId>,
+    endpoint: EndpointId,
+    is_idle: bool,
+}
+
+impl Last {
+    fn of(sample: &Sample) -> Self {
+        let is_idle = sample.state == State::Idle;
+        Self { request: sample.request, endpoint: sample.endpoint, is_idle }
+    }
+
+    /// Whether the thread was at the same thing all the time from one look to the next.
+    fn is_one_with(&self, next: &Self) -> bool {
+        let unserved = self.endpoint == next.endpoint && !self.is_idle && !next.is_idle;
+        self.request == next.request && (next.request.is_some() || unserved)
     }
 }

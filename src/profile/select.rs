@@ -68,7 +68,7 @@ impl Profile {
     /// The part that a selection keeps. Processes that are not selected are left
     /// out with their facts; the totals of the sampling itself stay. Requests are
     /// counted by thread and endpoint, so a choice of states does not change them; executions
-    /// of statements are likewise.
+    /// of statements are likewise. The listening sockets are shared by all, and stay.
     #[must_use]
     pub fn select(&self, selection: &Selection) -> Self {
         let keep = Keep::new(self, selection);
@@ -83,6 +83,7 @@ impl Profile {
             cells: self.cells.iter().filter(|cell| keep.cell(cell)).copied().collect(),
             requests: self.requests.iter().filter(|seen| keep.requests(seen)).copied().collect(),
             executions: self.executions.iter().filter(|of| keep.executions(of)).copied().collect(),
+            listen: self.listen.clone(),
         }
     }
 }

@@ -35,6 +35,7 @@ mod layout;
 mod lines;
 mod locals;
 mod locate;
+mod locks;
 mod objects;
 mod reader;
 mod stack;

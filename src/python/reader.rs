@@ -11,7 +11,7 @@ use super::arguments::Kinds;
 use super::attributes::Names;
 use super::code::{Check, CodeId, Codes};
 use super::gil::{Gil, GilReads};
-use super::layout::{Layout, Trust};
+use super::layout::{CollectingPlace, Layout, Trust};
 use super::locate::{self, Located};
 use super::objects::Objects;
 use super::stack::{FoundFrame, PythonThread, RawPlace};
@@ -58,6 +58,8 @@ pub struct Runtime {
     gil_reads: Vec<GilReads>,
     /// Where each interpreter's count of freed code objects is in the batch.
     generations: Vec<Slot>,
+    /// Where `gc.collecting` of an interpreter, or of all (3.8), is in the batch.
+    collecting: Vec<(Option<RemoteAddress>, Slot)>,
 }
 
 /// What a look found besides the threads' stacks.
@@ -104,6 +106,7 @@ impl Runtime {
             pending: Vec::new(),
             gil_reads: Vec::new(),
             generations: Vec::new(),
+            collecting: Vec::new(),
         };
         found.adopt(lists.threads);
         found
@@ -289,6 +292,22 @@ impl Runtime {
             let checks = self.used.iter().filter_map(|&id| codes.ask(id, layout, batch));
             self.fingerprints.extend(checks);
         }
+        // Between the two readings of the GIL, whose holder it is that collects.
+        self.collecting.clear();
+        match layout.collecting {
+            // There every thread may collect, and none says that it does.
+            _ if layout.free_threaded => {}
+            CollectingPlace::InRuntime(offset) => {
+                let slot = batch.ask(self.address.plus(offset as u64), 4);
+                self.collecting.push((None, slot));
+            }
+            CollectingPlace::InInterpreter(offset) => {
+                for interpreter in interpreters.iter() {
+                    let slot = batch.ask(interpreter.address.plus(offset as u64), 4);
+                    self.collecting.push((Some(interpreter.address), slot));
+                }
+            }
+        }
         for read in &mut self.gil_reads {
             read.ask_after(batch);
         }
@@ -383,10 +402,29 @@ impl Runtime {
         self.used.dedup();
     }
 
+    /// Whether the cyclic garbage collector of a thread's interpreter was at work at the last
+    /// look. If so, it is the thread with the GIL that collects, or else one that let go of
+    /// it in a finalizer.
+    pub fn is_collecting(&self, thread: &PythonThread) -> bool {
+        let of_thread =
+            |place: &Option<RemoteAddress>| place.is_none_or(|it| it == thread.state.interpreter);
+        let found = self.collecting.iter().find(|(place, _)| of_thread(place));
+        let flag = found.and_then(|&(_, slot)| View(self.batch.bytes(slot)?).i32(0));
+        flag == Some(1)
+    }
+
     /// The GIL at this address, as of the last look.
     pub fn gil(&self, address: RemoteAddress) -> Option<Gil> {
         let read = self.gil_reads.iter().find(|read| read.address == address)?;
         Some(read.result(&self.layout, &self.batch))
+    }
+
+    /// How often the GIL had changed hands by the last look, since the interpreter began; if
+    /// there are several, all of them together. `None` if none is in use or could be read.
+    pub fn gil_switches(&self) -> Option<u64> {
+        let gils = self.gil_reads.iter().map(|read| read.result(&self.layout, &self.batch));
+        let in_use = gils.filter(|gil| gil.size > 0).map(|gil| gil.switches);
+        in_use.reduce(u64::wrapping_add)
     }
 
     /// The thread state that holds the GIL at this address now: one read.
@@ -399,6 +437,11 @@ impl Runtime {
         let read = GilReads::before(gil, &self.layout, &mut self.objects_batch);
         memory.read(&mut self.objects_batch).ok()?;
         read.holder(&self.layout, &self.objects_batch)
+    }
+
+    /// Objects of the target, one at a time.
+    pub(super) fn objects<'a>(&'a mut self, memory: &'a dyn ReadMemory) -> Objects<'a> {
+        Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names)
     }
 
     /// The locals of frames of the last look, and the objects behind them.

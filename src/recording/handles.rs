@@ -222,6 +222,10 @@ impl Handles {
         entry(&self.threads, position)
     }
 
+    pub(super) fn string(&self, position: u32) -> Result<StringId, Impossible> {
+        entry(&self.strings, position)
+    }
+
     pub(super) fn process(&self, position: u32) -> Result<ProcessId, Impossible> {
         entry(&self.processes, position)
     }

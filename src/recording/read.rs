@@ -9,7 +9,7 @@ use super::columns::{Deltas, RawSample, from_flags};
 use super::handles::{Handles, Impossible};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
-use crate::model::{Note, RequestId, Sample, Sink, Tables, Tick};
+use crate::model::{ListenQueue, Note, RequestId, Sample, Sink, Tables, Tick};
 use crate::units::Nanos;
 
 /// Why a recording could not be read.
@@ -174,7 +174,7 @@ impl Replay<'_> {
         let mut ticks = 0_usize;
         let mut samples = 0..events.sample_thread.len();
         let (mut facts, mut notes) = (events.facts.iter(), events.notes.iter());
-        let mut progress = events.progress.iter();
+        let (mut progress, mut listen) = (events.progress.iter(), events.listen.iter());
         let (mut executions, mut counts) =
             (events.executions.iter(), events.execution_counts.iter());
         for &number in &events.order {
@@ -207,6 +207,14 @@ impl Replay<'_> {
                         seen.push(self.handles.executions(stored)?);
                     }
                     self.sink.executions(&self.tables, &seen)?;
+                }
+                Some(Event::Listen) => {
+                    let queue = listen.next().ok_or(Fault::Damaged)?;
+                    let at = Nanos::from_nanos(queue.at);
+                    let address = self.handles.string(queue.address)?;
+                    let &v1::ListenQueue { looks, waiting, most, limit, .. } = queue;
+                    let queue = ListenQueue { at, address, looks, waiting, most, limit };
+                    self.sink.listen(&self.tables, &queue)?;
                 }
                 None => return Err(Fault::Damaged),
             }

@@ -18,6 +18,7 @@ enum Call {
     Process(ProcessId, ProcessFacts),
     Tick(Tick, Vec<Sample>),
     Progress(Progress),
+    Listen(ListenQueue),
     Note(Note),
     Executions(Vec<Executions>),
     End(Progress),
@@ -42,6 +43,10 @@ impl Sink for Calls {
     }
     fn progress(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
         self.0.push(Call::Progress(*progress));
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        self.0.push(Call::Listen(*queue));
         Ok(())
     }
     fn note(&mut self, _: &Tables, note: &Note) -> io::Result<()> {
@@ -78,12 +83,24 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
     for number in 0..events {
         at += rng.u64(0..200_000_000);
         match rng.u32(0..20) {
+            3 => {
+                let address = tables.intern_string("127.0.0.1:8000");
+                let queue = ListenQueue {
+                    at: Nanos::from_nanos(at),
+                    address,
+                    looks: rng.u64(..),
+                    waiting: rng.u64(..),
+                    most: rng.u64(..),
+                    limit: rng.bool().then(|| rng.u64(..)),
+                };
+                sink.listen(&tables, &queue).unwrap();
+            }
             0 => {
                 let id = random_process(&mut rng, &mut tables);
                 let facts = random_facts(&mut rng);
                 sink.process(&tables, id, &facts).unwrap();
             }
-            3 => {
+            4 => {
                 let executions: Vec<_> = (0..rng.usize(0..4))
                     .map(|_| random_executions(&mut rng, &mut tables))
                     .collect();
@@ -132,6 +149,8 @@ fn random_facts(rng: &mut Rng) -> ProcessFacts {
         free_threaded: rng.bool(),
         cpu: Nanos::from_nanos(rng.u64(..)),
         runqueue: Nanos::from_nanos(rng.u64(..)),
+        gil_switches: rng.bool().then(|| rng.u64(..)),
+        gil_watched: Nanos::from_nanos(rng.u64(..)),
         rss_bytes_first: rng.u64(..),
         rss_bytes_last: rng.u64(..),
         requests: rng.bool().then(|| rng.u64(..)),

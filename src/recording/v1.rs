@@ -95,11 +95,12 @@ pub(super) enum Event {
     Progress = 2,
     Note = 3,
     Executions = 10,
+    Listen = 4,
 }
 
 impl Event {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Tick, Self::Process, Self::Progress, Self::Note, Self::Executions];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Tick, Self::Process, Self::Progress, Self::Note, Self::Listen, Self::Executions];
 }
 
 /// What happened, in `order`; each kind of event takes its fields from its own
@@ -146,6 +147,8 @@ pub(super) struct Events {
     pub(super) progress: Vec<Progress>,
     #[prost(message, repeated, tag = "17")]
     pub(super) notes: Vec<Note>,
+    #[prost(message, repeated, tag = "18")]
+    pub(super) listen: Vec<ListenQueue>,
     /// Like the others of a sample; empty in a recording of before there were statements.
     #[prost(sint64, repeated, tag = "40")]
     pub(super) sample_statement: Vec<i64>,
@@ -226,6 +229,10 @@ pub(super) struct Facts {
     pub(super) joined: u64,
     #[prost(uint64, optional, tag = "15")]
     pub(super) left: Option<u64>,
+    #[prost(uint64, optional, tag = "20")]
+    pub(super) gil_switches: Option<u64>,
+    #[prost(uint64, tag = "21")]
+    pub(super) gil_watched: u64,
 }
 
 /// How the sampling goes.
@@ -256,6 +263,24 @@ pub(super) struct Note {
     pub(super) at: u64,
     #[prost(string, tag = "2")]
     pub(super) text: String,
+}
+
+/// Connections that waited to be accepted.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct ListenQueue {
+    #[prost(uint64, tag = "1")]
+    pub(super) at: u64,
+    /// A string's position.
+    #[prost(uint32, tag = "2")]
+    pub(super) address: u32,
+    #[prost(uint64, tag = "3")]
+    pub(super) looks: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) waiting: u64,
+    #[prost(uint64, tag = "5")]
+    pub(super) most: u64,
+    #[prost(uint64, optional, tag = "6")]
+    pub(super) limit: Option<u64>,
 }
 
 impl From<&model::Session> for Session {
@@ -314,6 +339,8 @@ impl Facts {
             requests: facts.requests,
             joined: facts.joined.as_nanos(),
             left: facts.left.map(Nanos::as_nanos),
+            gil_switches: facts.gil_switches,
+            gil_watched: facts.gil_watched.as_nanos(),
         }
     }
 }
@@ -339,6 +366,8 @@ impl From<Facts> for ProcessFacts {
             requests: facts.requests,
             joined: Nanos::from_nanos(facts.joined),
             left: facts.left.map(Nanos::from_nanos),
+            gil_switches: facts.gil_switches,
+            gil_watched: Nanos::from_nanos(facts.gil_watched),
         }
     }
 }

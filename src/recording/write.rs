@@ -9,7 +9,8 @@ use super::columns::{Deltas, RawSample, optional, position};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
 use crate::model::{
-    Executions, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    Executions, ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink,
+    Tables, Tick,
 };
 use crate::units::Nanos;
 
@@ -182,6 +183,19 @@ impl<W: Write> Sink for Writer<W> {
     fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()> {
         self.event(Event::Progress, progress.elapsed);
         self.events.progress.push(v1::Progress::from(progress));
+        self.flush_if_due(tables)
+    }
+
+    fn listen(&mut self, tables: &Tables, queue: &ListenQueue) -> io::Result<()> {
+        self.event(Event::Listen, queue.at);
+        self.events.listen.push(v1::ListenQueue {
+            at: queue.at.as_nanos(),
+            address: narrow(position(queue.address.index())),
+            looks: queue.looks,
+            waiting: queue.waiting,
+            most: queue.most,
+            limit: queue.limit,
+        });
         self.flush_if_due(tables)
     }
 

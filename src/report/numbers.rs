@@ -49,6 +49,19 @@ pub(crate) fn count(count: u64) -> String {
     apart
 }
 
+/// An amount of memory in at most eight characters: `52 MiB`, `1.4 GiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut amount = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while amount >= 1023.5 && unit + 1 < UNITS.len() {
+        amount /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(unit >= 2 && amount < 99.95);
+    format!("{amount:.digits$} {}", UNITS[unit])
+}
+
 /// A rate or another number that is mostly whole: `100`, `12.5`.
 pub(crate) fn plain(number: f64) -> String {
     let tenths = (number * 10.0).round() / 10.0;
@@ -76,6 +89,8 @@ mod tests {
             shown,
             ["0 s", "0.4 ms", "34 ms", "0.3 s", "14.2 s", "1m 40s", "12m 05s", "3h 12m"]
         );
+        let memory = [0, 700 << 10, 52 << 20, 1 << 30, 1434 << 20, 200 << 30].map(bytes);
+        assert_eq!(memory, ["0 KiB", "700 KiB", "52 MiB", "1.0 GiB", "1.4 GiB", "200 GiB"]);
         assert_eq!([0.0, 0.0001, 0.4551, 1.0].map(share), ["0.0%", "<0.1%", "45.5%", "100.0%"]);
         assert_eq!([0.0, 0.001, 0.455, 1.0].map(short_share), [".", "<1%", "46%", "100%"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);

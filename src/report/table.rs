@@ -1,5 +1,7 @@
 //! Columns in a terminal.
 
+use std::borrow::Cow;
+
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -13,25 +15,26 @@ pub(super) enum Align {
 }
 
 /// A column.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Column {
-    pub(super) title: &'static str,
+    /// It may come from a target: it is made safe to print.
+    pub(super) title: Cow<'static, str>,
     pub(super) align: Align,
     /// Whether this column takes the room that the others leave, and is cut to it.
     pub(super) fills: bool,
 }
 
 impl Column {
-    pub(super) const fn left(title: &'static str) -> Self {
-        Self { title, align: Align::Left, fills: false }
+    pub(super) fn left(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Left, fills: false }
     }
 
-    pub(super) const fn right(title: &'static str) -> Self {
-        Self { title, align: Align::Right, fills: false }
+    pub(super) fn right(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Right, fills: false }
     }
 
-    pub(super) const fn filling(title: &'static str) -> Self {
-        Self { title, align: Align::Left, fills: true }
+    pub(super) fn filling(title: impl Into<Cow<'static, str>>) -> Self {
+        Self { title: title.into(), align: Align::Left, fills: true }
     }
 }
 
@@ -58,7 +61,14 @@ impl Field {
 #[derive(Debug)]
 pub(super) struct Table {
     columns: Vec<Column>,
-    rows: Vec<Vec<Field>>,
+    rows: Vec<Row>,
+}
+
+/// A row, and what stands below it across all columns.
+#[derive(Debug, Default)]
+struct Row {
+    fields: Vec<Field>,
+    below: Vec<Field>,
 }
 
 impl Table {
@@ -67,7 +77,14 @@ impl Table {
     }
 
     pub(super) fn row(&mut self, fields: Vec<Field>) {
-        self.rows.push(fields);
+        self.rows.push(Row { fields, below: Vec::new() });
+    }
+
+    /// A line below the last row, as wide as the table, under its second column.
+    pub(super) fn below(&mut self, field: Field) {
+        if let Some(row) = self.rows.last_mut() {
+            row.below.push(field);
+        }
     }
 
     /// The lines, at most `width` columns wide unless the columns that are never
@@ -76,13 +93,19 @@ impl Table {
         let titles: Vec<_> = self
             .columns
             .iter()
-            .map(|column| Field::new(column.title).styled(Style::new().bold()))
+            .map(|column| Field::new(&column.title).styled(Style::new().bold()))
             .collect();
         let widths = self.widths(width);
-        std::iter::once(&titles)
-            .chain(&self.rows)
-            .map(|fields| self.line(fields, &widths, colour))
-            .collect()
+        let mut lines = vec![self.line(&titles, &widths, colour)];
+        let indent = widths.first().map_or(0, |first| first + 1);
+        for row in &self.rows {
+            lines.push(self.line(&row.fields, &widths, colour));
+            lines.extend(row.below.iter().map(|field| {
+                let text = cut(&field.text, width.saturating_sub(indent));
+                format!("{}{}", " ".repeat(indent), paint(&text, field.style, colour))
+            }));
+        }
+        lines
     }
 
     fn widths(&self, width: usize) -> Vec<usize> {
@@ -91,7 +114,7 @@ impl Table {
         let mut widths: Vec<usize> =
             self.columns.iter().map(|column| column.title.width()).collect();
         for row in &self.rows {
-            for (widest, field) in widths.iter_mut().zip(row) {
+            for (widest, field) in widths.iter_mut().zip(&row.fields) {
                 *widest = (*widest).max(field.text.width());
             }
         }

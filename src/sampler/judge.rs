@@ -1,14 +1,13 @@
-//! Gathers what [`crate::state`] wants to know of a blocked thread, and puts its verdict
-//! into the tables' words.
+//! Gathers what [`crate::state`] wants to know of a blocked thread. What its verdict is
+//! called is for [`super::names`].
 
-use rustc_hash::FxHashMap;
-
-use crate::model::{Evidence, FunctionId, On, OnId, State, Tables};
-use crate::process::{Batch, Call, Descriptor, Descriptors, Process, ReadMemory, Syscall, Watched};
-use crate::python::{Gil, PythonThread};
-use crate::state::{self, Marks, POLLED_SIZE, Restarts, Waiting, Wanted, peers};
+use std::net::SocketAddr;
 
 use super::thread::Seen;
+use crate::model::{Evidence, FunctionId, State, Tables};
+use crate::process::{Batch, Call, Descriptor, Descriptors, Process, ReadMemory, Syscall, Watched};
+use crate::python::{Gil, Runtime};
+use crate::state::{self, Marks, POLLED_SIZE, Restarts, Waiting, Wanted};
 
 /// What is known of functions, whatever the process: filled as functions are seen.
 #[derive(Debug, Default)]
@@ -17,7 +16,7 @@ pub(super) struct KnownMarks {
 }
 
 impl KnownMarks {
-    fn of(&mut self, function: FunctionId, tables: &Tables) -> Marks {
+    pub(super) fn of(&mut self, function: FunctionId, tables: &Tables) -> Marks {
         let index = function.index();
         if self.by_function.len() <= index {
             self.by_function.resize(index + 1, None);
@@ -32,18 +31,25 @@ impl KnownMarks {
 /// What one process' waits are judged with.
 #[derive(Debug, Default)]
 pub(super) struct Judge {
-    descriptors: Descriptors,
     restarts: Restarts,
-    ons: FxHashMap<Waiting, OnId>,
     batch: Batch,
     resolved: Vec<Descriptor>,
+}
+
+/// Where a target is read.
+pub(super) struct Place<'a> {
+    pub(super) process: &'a Process,
+    pub(super) memory: &'a dyn ReadMemory,
+    pub(super) runtime: &'a mut Runtime,
+    pub(super) descriptors: &'a mut Descriptors,
 }
 
 /// What a tick has found of one thread.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) seen: &'a Seen,
-    pub(super) thread: &'a PythonThread,
+    /// Its topmost frames, leaf first.
+    pub(super) top: &'a [Marks],
     /// Whether its stack can be used to tell.
     pub(super) stack_holds: bool,
     /// The GIL that it needs.
@@ -54,67 +60,77 @@ pub(super) struct Found<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) state: State,
-    pub(super) on: Option<OnId>,
+    pub(super) waiting: Waiting,
     pub(super) evidence: Evidence,
     /// Whether another look would say the same: a socket may be too new to be known.
     pub(super) settled: bool,
 }
 
+/// What was read for a call, besides the descriptors.
+#[derive(Debug, Default)]
+struct Read {
+    watched: Option<Watched>,
+    connecting_to: Option<SocketAddr>,
+    lock_type: Option<String>,
+}
+
 impl Judge {
     /// Judges one thread by what this tick has found of it.
-    pub(super) fn judge(
-        &mut self,
-        found: &Found<'_>,
-        process: &Process,
-        memory: &dyn ReadMemory,
-        marks: &mut KnownMarks,
-        tables: &mut Tables,
-    ) -> Verdict {
-        let &Found { seen, thread, stack_holds, gil } = found;
-        let mut top = [Marks::default(); Marks::FRAMES];
-        let leaves = thread.frames().iter().rev().take(Marks::FRAMES);
-        let count = leaves
-            .zip(&mut top)
-            .map(|(frame, mark)| *mark = marks.of(frame.function, tables))
-            .count();
+    pub(super) fn judge(&mut self, found: &Found<'_>, place: &mut Place<'_>) -> Verdict {
+        let &Found { seen, top, stack_holds, gil } = found;
         let syscall = seen.syscall.map(|syscall| match syscall {
             Syscall::In(call) => Syscall::In(self.restarts.settle(call)),
             other => other,
         });
+        let gil = gil.map(|gil| (gil.address, gil.size));
+        let frames = stack_holds.then_some(top);
         self.resolved.clear();
-        let watched = match syscall {
-            Some(Syscall::In(call)) => self.fetch(&call, process, memory),
-            _ => None,
+        let read = match syscall {
+            Some(Syscall::In(call)) => self.fetch(&call, frames, place).unwrap_or_default(),
+            _ => Read::default(),
         };
         let judged = state::classify(&state::Seen {
             syscall,
             run_flag: seen.run_flag,
-            gil: gil.map(|gil| (gil.address, gil.size)),
-            frames: stack_holds.then(|| &top[..count]),
+            gil,
+            frames,
             descriptors: &self.resolved,
-            watched,
+            watched: read.watched,
+            connecting_to: read.connecting_to,
+            lock_type: read.lock_type.as_deref(),
         });
-        let too_new = self.resolved.contains(&Descriptor::Socket)
-            || watched.is_some_and(|set| set.upstream.contains(&Some(Descriptor::Socket)));
+        let too_new = (self.resolved.contains(&Descriptor::Socket) && read.connecting_to.is_none())
+            || read.watched.is_some_and(|set| set.upstream.contains(&Some(Descriptor::Socket)));
         Verdict {
             state: judged.state,
-            on: self.on(judged.on, tables),
+            waiting: judged.on,
             evidence: judged.evidence,
             settled: !too_new,
         }
     }
 
-    /// Reads and resolves the descriptors that a call names.
+    /// Reads what a call names, and resolves the descriptors among that.
     fn fetch(
         &mut self,
         call: &Call,
-        process: &Process,
-        memory: &dyn ReadMemory,
-    ) -> Option<Watched> {
-        let Self { descriptors, resolved, batch, .. } = self;
-        match state::wanted(call) {
+        frames: Option<&[Marks]>,
+        place: &mut Place<'_>,
+    ) -> Option<Read> {
+        let Self { resolved, batch, .. } = self;
+        let Place { process, memory, runtime, descriptors } = place;
+        let mut read = Read::default();
+        match state::wanted(call, frames) {
             Wanted::Nothing => {}
             Wanted::Descriptor(number) => resolved.push(descriptors.resolve(process, number)),
+            Wanted::Connection { descriptor, address, length } => {
+                batch.clear();
+                let slot = batch.ask(address, length);
+                memory.read(batch).ok()?;
+                read.connecting_to = batch.bytes(slot).and_then(state::connecting_to);
+                if read.connecting_to.is_none() {
+                    resolved.push(descriptors.resolve(process, descriptor));
+                }
+            }
             Wanted::PollArray { address, count } => {
                 batch.clear();
                 let slot = batch.ask(address, count.saturating_mul(POLLED_SIZE));
@@ -133,28 +149,9 @@ impl Judge {
                     state::selected(bytes).map(|number| descriptors.resolve(process, number)),
                 );
             }
-            Wanted::Epoll(number) => return descriptors.watched(process, number).ok(),
+            Wanted::Epoll(number) => read.watched = descriptors.watched(process, number).ok(),
+            Wanted::Lock { pointer } => read.lock_type = runtime.type_of_locked(*memory, pointer),
         }
-        None
-    }
-
-    fn on(&mut self, waiting: Waiting, tables: &mut Tables) -> Option<OnId> {
-        if matches!(waiting, Waiting::Nothing | Waiting::Gil) {
-            return None;
-        }
-        if let Some(&known) = self.ons.get(&waiting) {
-            return Some(known);
-        }
-        let words = match waiting {
-            Waiting::Nothing | Waiting::Gil => return None,
-            Waiting::Kind(kind) => kind.to_owned(),
-            Waiting::Peer(peer) => peers::describe(peer),
-            Waiting::UnixPeer(path) => peers::describe_path(self.descriptors.path(path)),
-            Waiting::File(path) => format!("disk {}", self.descriptors.path(path)),
-        };
-        let named = On::Named(tables.intern_string(&words));
-        let on = tables.intern_on(named);
-        self.ons.insert(waiting, on);
-        Some(on)
+        Some(read)
     }
 }

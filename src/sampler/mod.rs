@@ -17,6 +17,8 @@ mod clock;
 mod error;
 mod executions;
 mod judge;
+mod listen;
+mod names;
 mod stacks;
 mod target;
 mod thread;
@@ -25,13 +27,14 @@ use std::time::Duration;
 
 pub use error::Error;
 
-use crate::model::{Note, ProcessId, Progress, Sample, Session as Facts, Sink, Tables, Tick};
+use crate::model::{Note, ProcessId, Progress, Role, Sample, Session as Facts, Sink, Tables, Tick};
 use crate::process::{self, Affinity, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
 use crate::server::{self, Change, Fleet};
 use crate::units::{Nanos, Pid};
 use budget::Budget;
 use clock::Clock;
+use listen::ListenLog;
 use target::{Common, Gone, Target};
 
 /// What to sample, and how.
@@ -78,6 +81,7 @@ pub struct Session {
     /// Calls and bytes of targets that have left.
     left_costs: (u64, u64),
     own_cpu_before: Nanos,
+    listen: ListenLog,
     notes: Vec<Note>,
     samples: Vec<Sample>,
 }
@@ -146,6 +150,7 @@ impl Session {
             progress: Progress::default(),
             left_costs: (0, 0),
             own_cpu_before: own_cpu(),
+            listen: ListenLog::default(),
             notes: Vec::new(),
             samples: Vec::new(),
         };
@@ -192,6 +197,7 @@ impl Session {
         for note in &mut self.notes {
             note.at = Nanos::ZERO;
         }
+        self.refresh_names();
         Ok(())
     }
 
@@ -271,6 +277,7 @@ impl Session {
             if now >= next_fleet {
                 next_fleet = now.saturating_add(FLEET_INTERVAL);
                 self.renew_fleet(sink)?;
+                self.listen.look(self.common.names.queues(false));
                 if self.targets.is_empty() && self.fleet.all_gone() {
                     break;
                 }
@@ -414,6 +421,16 @@ impl Session {
         followed
     }
 
+    /// Looks who listens where, for the names of peers and the queues of the targets.
+    fn refresh_names(&mut self) {
+        // An arbiter has what its workers listen on too, and beside that what it is itself
+        // told by.
+        let is_worker = |target: &&Target| target.facts.role != Role::Arbiter;
+        let all = self.targets.iter();
+        let serving = all.clone().filter(is_worker).map(Target::process);
+        self.common.names.refresh(all.map(Target::process), serving);
+    }
+
     /// Sends what changes slowly.
     fn report(&mut self, sink: &mut dyn Sink) -> std::io::Result<()> {
         let (mut calls, mut bytes) = self.left_costs;
@@ -428,6 +445,12 @@ impl Session {
         let executions = executions.take();
         if !executions.is_empty() {
             sink.executions(tables, executions)?;
+        }
+        self.refresh_names();
+        self.listen.look(self.common.names.queues(true));
+        let at = self.clock.now();
+        for queue in self.listen.take(at, &mut self.common.tables) {
+            sink.listen(&self.common.tables, &queue)?;
         }
         self.progress.elapsed = self.clock.now();
         self.progress.sampler_cpu = own_cpu().saturating_sub(self.own_cpu_before);

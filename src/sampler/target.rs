@@ -5,16 +5,18 @@ mod threads;
 
 use super::clock::Clock;
 use super::executions::{Counts, Second};
-use super::judge::{Found, Judge, KnownMarks, Verdict};
+use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
+use super::names::Names;
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Look, Shared};
 use crate::model::{
-    Evidence, Grade, On, OnId, ProcessFacts, ProcessId, Sample, State, Tables, TargetProcess,
-    Thread,
+    Evidence, Frame, Grade, On, OnId, ProcessFacts, ProcessId, Sample, StackId, StackNode, State,
+    Tables, TargetProcess, Thread,
 };
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
-use crate::python::{self, Runtime};
+use crate::python::{self, FoundFrame, Runtime};
 use crate::server::{Membership, worker_class_of_file};
+use crate::state::Marks;
 use crate::statement::{self, Statements};
 use crate::units::{Nanos, RemoteAddress, Tid};
 
@@ -25,6 +27,8 @@ pub(super) struct Common {
     pub(super) images: Images,
     pub(super) requests: Shared,
     marks: KnownMarks,
+    /// What waits are called.
+    pub(super) names: Names,
     /// System calls made on threads' files so far, and to be on the right CPU.
     pub(super) calls: u64,
     /// How many frames of one stack are kept at the most.
@@ -50,6 +54,8 @@ pub(super) struct Target {
     attribution: Attribution,
     judge: Judge,
     statements: Statements,
+    /// The number of its network namespace.
+    net_namespace: Option<u64>,
     /// In the order of the runtime's threads.
     tracks: Vec<Track>,
     /// Threads whose stacks this tick reads.
@@ -62,6 +68,8 @@ pub(super) struct Target {
     listed: Nanos,
     /// How long that list holds if nothing seems to have changed.
     list_interval: Nanos,
+    /// When the count of the GIL's switches was first read, and what it was then.
+    first_switches: Option<(Nanos, u64)>,
     /// When the process was last ticked.
     ticked: Option<Nanos>,
     /// Whether a frame has told the worker class.
@@ -116,12 +124,15 @@ impl Target {
             free_threaded: runtime.is_free_threaded(),
             cpu: Nanos::ZERO,
             runqueue: Nanos::ZERO,
+            gil_switches: None,
+            gil_watched: Nanos::ZERO,
             rss_bytes_first: resident,
             rss_bytes_last: resident,
             requests: None,
             joined: now,
             left: None,
         };
+        let net_namespace = process.net_namespace();
         let mut target = Self {
             process,
             memory,
@@ -132,11 +143,13 @@ impl Target {
             judge: Judge::default(),
             statements: Statements::default(),
             again: Vec::new(),
+            net_namespace,
             tracks: Vec::new(),
             wanted: Vec::new(),
             sampled: Vec::new(),
             listed: now,
             list_interval: LIST_INTERVAL,
+            first_switches: None,
             ticked: None,
             worker_class_known: false,
         };
@@ -207,6 +220,7 @@ impl Target {
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
             // Before the counters: they vouch for what is read here too.
             self.read_statements(clock, common);
+            self.count_switches(now);
             for &index in &self.wanted {
                 self.tracks[index].glance_again(&mut common.calls);
             }
@@ -219,6 +233,16 @@ impl Target {
             self.relist(now)?;
         }
         Ok(())
+    }
+
+    /// Keeps how often the GIL has changed hands since it was first looked at.
+    fn count_switches(&mut self, now: Nanos) {
+        let Some(switches) = self.runtime.gil_switches() else { return };
+        let &mut (first, count) = self.first_switches.get_or_insert((now, switches));
+        if let (Some(since), true) = (switches.checked_sub(count), now > first) {
+            self.facts.gil_switches = Some(since);
+            self.facts.gil_watched = now.saturating_sub(first);
+        }
     }
 
     /// Moves us to the CPU of the thread that runs Python code: it cannot run while we do,
@@ -295,23 +319,39 @@ impl Target {
 
     /// What the last look found of one thread; weight and counters are left to the caller.
     fn sample(&mut self, index: usize, common: &mut Common) -> Option<Sample> {
-        let Self { runtime, memory, process, judge, .. } = self;
-        let (thread, track) = (runtime.threads().get(index)?, self.tracks.get_mut(index)?);
+        let (thread, track) = (self.runtime.threads().get(index)?, self.tracks.get_mut(index)?);
         let mut grade = thread.grade();
         let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
-        let gil = runtime.gil(thread.gil());
-        let found = Found { seen: &track.seen, thread, stack_holds, gil };
-        let verdict = judge.judge(&found, process, memory, &mut common.marks, &mut common.tables);
-        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
+        let gil = self.runtime.gil(thread.gil());
+        let mut marks = [Marks::default(); Marks::FRAMES];
+        let leaves = thread.frames().iter().rev().zip(&mut marks);
+        let mark = |(frame, mark): (&FoundFrame, &mut Marks)| {
+            *mark = common.marks.of(frame.function, &common.tables);
+        };
+        let count = leaves.map(mark).count();
+        let top = marks.get(..count).unwrap_or_default();
         common.cut_stacks += u64::from(thread.frames().len() > common.max_depth);
-        let stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
-        let blocked = !matches!(verdict.state, State::Running | State::Unknown);
-        if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
-            // It went on after its call was read: the stack may be of a later moment.
-            grade = Grade::Functions;
+        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
+        let mut stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
+        if holds_gil && stack_holds && self.runtime.is_collecting(thread) {
+            stack = Some(collecting(stack, &mut common.tables));
         }
         if !self.worker_class_known {
             self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
+        }
+        let found = Found { seen: &track.seen, top, stack_holds, gil };
+        let mut place = Place {
+            process: &self.process,
+            memory: &self.memory,
+            runtime: &mut self.runtime,
+            descriptors: &mut common.names.descriptors,
+        };
+        let verdict = self.judge.judge(&found, &mut place);
+        let Verdict { state, waiting, evidence, settled } = verdict;
+        let blocked = !matches!(state, State::Running | State::Unknown);
+        if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
+            // It went on after its call was read: the stack may be of a later moment.
+            grade = Grade::Functions;
         }
         let main = self.process.pid().get();
         let name = match (&track.name, track.tid) {
@@ -320,10 +360,13 @@ impl Target {
             _ => "thread",
         };
         let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
+        let top = if stack_holds { top } else { &[] };
+        let tables = &mut common.tables;
+        let on = common.names.on(waiting, top, self.net_namespace, &mut look, tables);
         let attributed = self.attribution.attribute(
             &mut look,
             &mut track.request,
-            verdict.state,
+            state,
             name,
             &mut common.requests,
             &mut common.tables,
@@ -331,7 +374,6 @@ impl Target {
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
-        let Verdict { state, on, evidence, settled } = verdict;
         let sample = Sample {
             thread,
             stack,
@@ -380,6 +422,13 @@ impl Target {
             self.facts.rss_bytes_last = resident;
         }
     }
+}
+
+/// The stack of a thread that is in the cyclic garbage collector.
+fn collecting(stack: Option<StackId>, tables: &mut Tables) -> StackId {
+    let function = tables.intern_function_named("(gc)", "", 0);
+    let frame = tables.intern_frame(Frame { function, line: 0 });
+    tables.intern_stack(StackNode { parent: stack, frame })
 }
 
 /// The topmost function of a thread that holds the GIL, and what it serves.

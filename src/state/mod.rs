@@ -20,6 +20,7 @@
 //! GIL like any other; the frames come before the sets, since a consumer waits for
 //! work on an upstream.
 
+mod clients;
 mod idle;
 pub mod peers;
 pub mod syscalls;
@@ -27,8 +28,12 @@ mod waits;
 
 use std::net::SocketAddr;
 
+pub use clients::{HostPlace, is_host_name};
 pub use idle::Marks;
-pub use waits::{MOST_POLLED, POLLED_SIZE, Restarts, Wanted, polled, selected, wanted};
+pub use waits::{
+    MOST_POLLED, POLLED_SIZE, Restarts, SOCKET_ADDRESS_SIZE, Wanted, connecting_to, polled,
+    selected, wanted,
+};
 
 use crate::model::{Evidence, State};
 use crate::process::{Call, Descriptor, PathId, RunFlag, Syscall, Watched};
@@ -54,6 +59,10 @@ pub struct Seen<'a> {
     pub descriptors: &'a [Descriptor],
     /// The same for [`Wanted::Epoll`].
     pub watched: Option<Watched>,
+    /// The same for [`Wanted::Connection`].
+    pub connecting_to: Option<SocketAddr>,
+    /// The same for [`Wanted::Lock`]: the name of the type of the object that is locked.
+    pub lock_type: Option<&'a str>,
 }
 
 /// What a thread waits on, without words where a number will do: most ticks repeat
@@ -66,13 +75,31 @@ pub enum Waiting {
     /// `client`.
     Kind(&'static str),
     /// The far end of a connection; [`peers::describe`] names it.
-    Peer(SocketAddr),
-    /// The path of a unix socket; [`peers::describe_path`] names it.
-    UnixPeer(PathId),
+    Peer(Connection),
+    /// A unix socket and the path that it leads to, if that is known;
+    /// [`peers::describe_path`] names it.
+    UnixPeer(Option<PathId>),
     /// A file.
     File(PathId),
     /// Whoever holds the GIL.
     Gil,
+}
+
+/// A connection, or one that is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// The near end, if there is one yet.
+    pub local: Option<SocketAddr>,
+    /// The far end.
+    pub peer: SocketAddr,
+}
+
+impl Connection {
+    /// Whether both ends are on this host (in this network namespace): the far end is
+    /// reached from its own address only there.
+    pub fn is_within_host(&self) -> bool {
+        self.peer.ip().is_loopback() || self.local.is_some_and(|at| at.ip() == self.peer.ip())
+    }
 }
 
 /// The verdict on one thread at one tick.
@@ -169,6 +196,9 @@ fn blocked(architecture: Architecture, seen: &Seen<'_>, call: &Call) -> Judged {
         Class::Epoll => epoll(seen.watched.as_ref()),
         Class::Accept => told(State::Idle, Waiting::Nothing),
         Class::Read | Class::Write | Class::Transfer | Class::Connect => {
+            if let Some(peer) = seen.connecting_to {
+                return told(State::Io, Waiting::Peer(Connection { local: None, peer }));
+            }
             match seen.descriptors.first() {
                 Some(Descriptor::Listening) => told(State::Idle, Waiting::Nothing),
                 Some(descriptor) => told(State::Io, on_descriptor(*descriptor)),
@@ -238,7 +268,10 @@ fn lock(seen: &Seen<'_>, call: &Call) -> Judged {
         _ if operation == WAIT_PRIVATE && value == LOCKED_WITH_WAITERS => {
             Judged::new(State::Lock, Waiting::Kind("native mutex"), Evidence::Syscall)
         }
-        _ => Judged::new(State::Lock, Waiting::Kind("threading.Lock"), Evidence::Syscall),
+        _ => {
+            let kind = seen.lock_type.map_or("threading.Lock", waits::lock_kind);
+            Judged::new(State::Lock, Waiting::Kind(kind), Evidence::Syscall)
+        }
     }
 }
 
@@ -278,9 +311,11 @@ fn on_descriptor(descriptor: Descriptor) -> Waiting {
         Descriptor::Tcp { accepted: true, .. } | Descriptor::Unix { accepted: true, .. } => {
             Waiting::Kind(CLIENT)
         }
-        Descriptor::Tcp { peer, .. } | Descriptor::Udp { peer: Some(peer) } => Waiting::Peer(peer),
-        Descriptor::Unix { path: Some(path), .. } => Waiting::UnixPeer(path),
-        Descriptor::Unix { path: None, .. } => Waiting::Kind("unix socket"),
+        Descriptor::Tcp { local, peer, .. } => {
+            Waiting::Peer(Connection { local: Some(local), peer })
+        }
+        Descriptor::Udp { peer: Some(peer) } => Waiting::Peer(Connection { local: None, peer }),
+        Descriptor::Unix { path, .. } => Waiting::UnixPeer(path),
         Descriptor::Udp { peer: None } => Waiting::Kind("udp socket"),
         Descriptor::Socket | Descriptor::Listening => Waiting::Kind("socket"),
         Descriptor::Pipe => Waiting::Kind("pipe"),

@@ -37,6 +37,11 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// The far end of [`upstream`].
+fn peer(text: &str) -> Waiting {
+    Waiting::Peer(Connection { local: Some(address("10.0.0.2:40000")), peer: address(text) })
+}
+
 fn upstream() -> Descriptor {
     Descriptor::Tcp {
         local: address("10.0.0.2:40000"),
@@ -174,7 +179,7 @@ fn a_view_s_own_select_is_io_and_a_worker_s_is_idle() {
         descriptors: &descriptors,
         ..Seen::default()
     };
-    check(&seen, State::Io, Waiting::Peer(address("10.0.0.5:5432")), Evidence::Syscall);
+    check(&seen, State::Io, peer("10.0.0.5:5432"), Evidence::Syscall);
     let of_worker = marks(&[("EpollSelector.select", select), ("ThreadWorker.run", gthread)]);
     // As many connections as allowed: the listening socket is taken out of the set.
     let full = Watched { listens: false, clients: true, upstream: [None; 4] };
@@ -199,14 +204,14 @@ fn a_view_s_own_select_is_io_and_a_worker_s_is_idle() {
 fn io_is_named_by_its_far_end() {
     let frames = view();
     let receive = call(45, [7, STACK, 4096, 0, 0, 0]);
-    let peer = Waiting::Peer(address("10.0.0.5:5432"));
+    let peer = peer("10.0.0.5:5432");
     let dns = address("10.0.0.2:53");
     for (descriptor, on) in [
         (upstream(), peer),
         (client(), Waiting::Kind("client")),
         (Descriptor::Unix { path: None, accepted: true }, Waiting::Kind("client")),
-        (Descriptor::Unix { path: None, accepted: false }, Waiting::Kind("unix socket")),
-        (Descriptor::Udp { peer: Some(dns) }, Waiting::Peer(dns)),
+        (Descriptor::Unix { path: None, accepted: false }, Waiting::UnixPeer(None)),
+        (Descriptor::Udp { peer: Some(dns) }, Waiting::Peer(Connection { local: None, peer: dns })),
         (Descriptor::Socket, Waiting::Kind("socket")),
     ] {
         let descriptors = [descriptor];
@@ -304,4 +309,50 @@ fn an_unknown_call_is_unknown_and_numbers_are_the_architecture_s() {
     };
     assert_eq!(classify_on(Architecture::Aarch64, &futex).state, State::GilWait);
     check(&futex, State::Unknown, Waiting::Nothing, Evidence::Syscall);
+}
+
+#[test]
+fn a_connection_in_the_making_is_known_by_its_address() {
+    let frames = view();
+    let to = address("10.0.0.5:5432");
+    let seen = Seen {
+        syscall: call(42, [7, STACK, 16, 0, 0, 0]),
+        frames: Some(&frames),
+        connecting_to: Some(to),
+        ..Seen::default()
+    };
+    let on = Waiting::Peer(Connection { local: None, peer: to });
+    check(&seen, State::Io, on, Evidence::Syscall);
+}
+
+#[test]
+fn a_lock_without_a_telling_frame_is_named_by_its_type() {
+    let frames = view();
+    for (lock_type, expected) in [
+        (Some("_thread.RLock"), "threading.RLock"),
+        (Some("_thread.lock"), "threading.Lock"),
+        (Some("_queue.SimpleQueue"), "queue.SimpleQueue"),
+        (Some("\u{1}garbage"), "PyMutex"),
+        (None, "threading.Lock"),
+    ] {
+        let seen = Seen {
+            syscall: call(202, [STACK + 256, 0x89, 0, 0, 0, 0]),
+            frames: Some(&frames),
+            lock_type,
+            ..Seen::default()
+        };
+        check(&seen, State::Lock, Waiting::Kind(expected), Evidence::Syscall);
+    }
+}
+
+#[test]
+fn a_connection_within_the_host_is_told_by_its_ends() {
+    let connection = |local: Option<&str>, peer: &str| Connection {
+        local: local.map(address),
+        peer: address(peer),
+    };
+    assert!(connection(None, "127.0.0.1:1").is_within_host());
+    assert!(connection(Some("10.0.0.2:9"), "10.0.0.2:1").is_within_host());
+    assert!(!connection(Some("10.0.0.2:9"), "10.0.0.5:1").is_within_host());
+    assert!(!connection(None, "10.0.0.5:1").is_within_host());
 }

@@ -1,7 +1,10 @@
 //! What has to be looked up before a blocked call can be judged.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+
 use rustc_hash::FxHashMap;
 
+use super::idle::{Marks, Said};
 use super::syscalls::{self, Architecture, Class};
 use crate::process::Call;
 use crate::units::RemoteAddress;
@@ -31,6 +34,25 @@ pub enum Wanted {
     },
     /// What the epoll set behind this descriptor watches.
     Epoll(i32),
+    /// What this descriptor leads to; and before that, since a connection that is only being
+    /// made may be on no list yet, the address that it is made to: read `length` bytes for
+    /// [`connecting_to`].
+    Connection {
+        /// The socket.
+        descriptor: i32,
+        /// Where its address lies.
+        address: RemoteAddress,
+        /// How many bytes it has; at the most [`SOCKET_ADDRESS_SIZE`].
+        length: usize,
+    },
+    /// The type of the object whose lock the thread waits for. From CPython 3.13 such a
+    /// thread sleeps on a semaphore on its own stack, and the word before that is the
+    /// lock's address (`Python/parking_lot.c`, `struct wait_entry`: `park_arg`, `addr`, then
+    /// the semaphore).
+    Lock {
+        /// Where the lock's address lies.
+        pointer: RemoteAddress,
+    },
 }
 
 /// Bytes of a `struct pollfd`: `int fd; short events; short revents`.
@@ -43,9 +65,24 @@ pub const MOST_POLLED: usize = 32;
 /// `FD_SETSIZE`, 1024 bits, in bytes.
 const SELECTED_BYTES: usize = 128;
 
-/// What to look up for a call of this machine's.
-pub fn wanted(call: &Call) -> Wanted {
-    wanted_on(Architecture::NATIVE, call)
+/// Bytes of the longest address of a socket that is understood: `struct sockaddr_in6`.
+pub const SOCKET_ADDRESS_SIZE: usize = 28;
+
+/// What to look up for a call of this machine's. `frames` are the topmost ones as for
+/// [`super::Seen::frames`]: where they alone say that the thread is idle, nothing is, though
+/// an event loop that runs a hundred times a second watches a thousand sockets.
+pub fn wanted(call: &Call, frames: Option<&[Marks]>) -> Wanted {
+    let class = syscalls::class(Architecture::NATIVE, call.number);
+    let said = match frames {
+        Some([]) => Said::Idle,
+        frames => frames.map_or(Said::Nothing, Marks::say),
+    };
+    match (class, said) {
+        (Some(class), Said::Idle) if super::may_be_idle(class) => Wanted::Nothing,
+        // The frames say more of a queue or a pool than its lock does.
+        (Some(Class::Futex), Said::Lock(_)) => Wanted::Nothing,
+        _ => wanted_on(Architecture::NATIVE, call),
+    }
 }
 
 pub(super) fn wanted_on(architecture: Architecture, call: &Call) -> Wanted {
@@ -53,14 +90,20 @@ pub(super) fn wanted_on(architecture: Architecture, call: &Call) -> Wanted {
     // A descriptor is an `int`: the upper half of the register may hold anything.
     let descriptor = first as u32 as i32;
     match syscalls::class(architecture, call.number) {
-        Some(
-            Class::Read
-            | Class::Write
-            | Class::Transfer
-            | Class::Connect
-            | Class::File
-            | Class::FileLock,
-        ) => Wanted::Descriptor(descriptor),
+        Some(Class::Read | Class::Write | Class::Transfer | Class::File | Class::FileLock) => {
+            Wanted::Descriptor(descriptor)
+        }
+        Some(Class::Connect) => Wanted::Connection {
+            descriptor,
+            address: RemoteAddress::new(second),
+            length: usize::try_from(third).unwrap_or(0).min(SOCKET_ADDRESS_SIZE),
+        },
+        Some(Class::Futex) => match first.checked_sub(call.stack_pointer) {
+            Some(above) if above < STACK_FRAMES => {
+                Wanted::Lock { pointer: RemoteAddress::new(first.wrapping_sub(8)) }
+            }
+            _ => Wanted::Nothing,
+        },
         Some(Class::Poll) if has_set(Class::Poll, call) => Wanted::PollArray {
             address: RemoteAddress::new(first),
             count: usize::try_from(second).unwrap_or(MOST_POLLED).min(MOST_POLLED),
@@ -77,6 +120,35 @@ pub(super) fn wanted_on(architecture: Architecture, call: &Call) -> Wanted {
         Some(Class::Epoll) => Wanted::Epoll(descriptor),
         _ => Wanted::Nothing,
     }
+}
+
+/// A futex so little above the stack pointer is in the frames of the C functions that wait.
+const STACK_FRAMES: u64 = 4096;
+
+/// What a lock is called, by its object's type as C has it.
+pub(super) fn lock_kind(type_name: &str) -> &'static str {
+    match type_name {
+        "_thread.lock" => "threading.Lock",
+        "_thread.RLock" => "threading.RLock",
+        "_queue.SimpleQueue" => "queue.SimpleQueue",
+        // Of the interpreter's own structures, which are no objects.
+        _ => "PyMutex",
+    }
+}
+
+/// The address in a `struct sockaddr_in` or `sockaddr_in6`; `None` for other families.
+pub fn connecting_to(bytes: &[u8]) -> Option<SocketAddr> {
+    const AF_INET: u16 = 2;
+    const AF_INET6: u16 = 10;
+    let (family, rest) = bytes.split_first_chunk::<2>()?;
+    let (port, rest) = rest.split_first_chunk::<2>()?;
+    let ip = match u16::from_ne_bytes(*family) {
+        AF_INET => Ipv4Addr::from(*rest.first_chunk::<4>()?).into(),
+        // The flow's number comes before the address.
+        AF_INET6 => Ipv6Addr::from(*rest.get(4..)?.first_chunk::<16>()?).to_canonical(),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
 }
 
 /// Whether a poll or select has any descriptor: without, it is a way to sleep.
@@ -162,8 +234,12 @@ mod tests {
     fn each_call_wants_what_its_arguments_name() {
         let garbage = 0xdead_beef_0000_0007;
         assert_eq!(want(45, [garbage, 1, 2, 0, 0, 0]), Wanted::Descriptor(7));
-        assert_eq!(want(42, [9, 0x7f00, 16, 0, 0, 0]), Wanted::Descriptor(9));
-        assert_eq!(want(202, [0x7f00, 0x189, 0, 0, 0, 0]), Wanted::Nothing);
+        let address = RemoteAddress::new(0x7f00);
+        assert_eq!(
+            want(42, [9, 0x7f00, 16, 0, 0, 0]),
+            Wanted::Connection { descriptor: 9, address, length: 16 }
+        );
+        assert_eq!(want(202, [0x5600_0000, 0x189, 0, 0, 0, 0]), Wanted::Nothing);
         assert_eq!(want(232, [5, 0x7f00, 64, 1000, 0, 0]), Wanted::Epoll(5));
         assert_eq!(
             want(7, [0x7f00, 1, 5000, 0, 0, 0]),
@@ -176,6 +252,49 @@ mod tests {
         );
         assert_eq!(want(270, [0, 0, 0, 0, 0x40, 0]), Wanted::Nothing);
         assert_eq!(want(9999, [1; 6]), Wanted::Nothing);
+    }
+
+    #[test]
+    fn the_address_of_a_connection_in_the_making() {
+        let v4 = [2, 0, 0x15, 0x38, 10, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(connecting_to(&v4), Some("10.0.0.5:5432".parse().unwrap()));
+        let mut v6 = vec![10, 0, 0x15, 0x38, 0, 0, 0, 0];
+        v6.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        v6.extend_from_slice(&[0; 4]);
+        assert_eq!(connecting_to(&v6), Some("[::1]:5432".parse().unwrap()));
+        assert_eq!(connecting_to(&v4[..7]), None);
+        assert_eq!(connecting_to(&v6[..20]), None);
+        assert_eq!(connecting_to(b"\x01\x00/run/x"), None);
+        assert_eq!(connecting_to(&[]), None);
+    }
+
+    #[test]
+    fn a_semaphore_on_the_waiter_s_own_stack_is_a_lock_s() {
+        let at =
+            |above: i64| call(202, [0x7fff_0000_u64.wrapping_add_signed(above), 0x89, 0, 0, 0, 0]);
+        let want = |above| {
+            let call = Call { stack_pointer: 0x7fff_0000, ..at(above) };
+            wanted_on(Architecture::X86_64, &call)
+        };
+        let pointer = RemoteAddress::new(0x7fff_0000 + 256 - 8);
+        assert_eq!(want(256), Wanted::Lock { pointer });
+        assert_eq!(want(4096), Wanted::Nothing);
+        assert_eq!(want(-8), Wanted::Nothing);
+    }
+
+    #[test]
+    fn nothing_is_read_where_the_frames_tell() {
+        let idle = [Marks::of("SyncWorker.wait", "/v/site-packages/gunicorn/workers/sync.py")];
+        let queue = [Marks::of("Queue.get", "/usr/lib/python3.11/queue.py")];
+        let poll = call(7, [0x7f00, 1, 5000, 0, 0, 0]);
+        assert_eq!(wanted(&poll, Some(&idle)), Wanted::Nothing);
+        assert_eq!(wanted(&poll, Some(&[])), Wanted::Nothing);
+        let array = Wanted::PollArray { address: RemoteAddress::new(0x7f00), count: 1 };
+        for frames in [None, Some(&queue[..]), Some(&[Marks::default()])] {
+            if cfg!(target_arch = "x86_64") {
+                assert_eq!(wanted(&poll, frames), array);
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use farrier::model::{
-    Grade, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, StackId, Tables, Tick,
+    Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, StackId,
+    Tables, Tick,
 };
 use farrier::process::Process;
 use farrier::sampler;
@@ -166,6 +167,9 @@ impl Sink for &mut Observed {
         Ok(())
     }
     fn progress(&mut self, _: &Tables, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, _: &ListenQueue) -> io::Result<()> {
         Ok(())
     }
     fn note(&mut self, _: &Tables, _: &Note) -> io::Result<()> {

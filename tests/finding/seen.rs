@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use farrier::model::{
-    Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
 };
 use farrier::recording::replay;
 use serde_json::Value;
@@ -114,6 +114,9 @@ impl Sink for Seen {
         Ok(())
     }
     fn progress(&mut self, _: &Tables, _: &Progress) -> io::Result<()> {
+        Ok(())
+    }
+    fn listen(&mut self, _: &Tables, _: &ListenQueue) -> io::Result<()> {
         Ok(())
     }
     fn note(&mut self, _: &Tables, _: &Note) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Refuses a layout that cannot be: each field must lie inside what is read of its
 //! structure, and every size must be one that makes sense.
 
-use super::{CurrentFrame, GilPlace, Instruction, Layout, Liveness};
+use super::{CollectingPlace, CurrentFrame, GilPlace, Instruction, Layout, Liveness};
 use crate::python::Error;
 
 /// # Errors
@@ -22,10 +22,12 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
         Liveness::Tiling { owner, .. } => owner,
     };
     let (GilPlace::InRuntime(gil) | GilPlace::BehindInterpreter(gil)) = layout.gil.place;
+    let (CollectingPlace::InRuntime(collecting) | CollectingPlace::InInterpreter(collecting)) =
+        layout.collecting;
     let small = 1 << 12;
     let large = 1 << 19;
     let generation = layout.interpreter.code_object_generation;
-    let fields: [(&'static str, usize, usize); 26] = [
+    let fields: [(&'static str, usize, usize); 27] = [
         ("PyThreadState.next", thread.next, thread.read_size),
         ("PyThreadState.interp", thread.interp, thread.read_size),
         ("PyThreadState.current_frame", current, thread.read_size),
@@ -51,6 +53,7 @@ pub(super) fn plausible(layout: &Layout) -> Result<(), Error> {
         ("interpreter.imports.modules", layout.interpreter.modules, large),
         ("interpreter.next", layout.interpreter.next, large),
         ("interpreter.code_object_generation", generation.unwrap_or(0), large),
+        ("gc.collecting", collecting, large),
         ("gil", gil, large),
     ];
     for (what, offset, end) in fields {

@@ -12,9 +12,9 @@
 use super::super::view::View;
 use super::super::{Error, version::Version};
 use super::{
-    Attributes, CodeLayout, CurrentFrame, DataStackLayout, DictKeysLayout, FrameLayout, FrameSize,
-    GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames, Machine,
-    ObjectLayout, RuntimeLayout, ThreadLayout, Trust, tables,
+    Attributes, CodeLayout, CollectingPlace, CurrentFrame, DataStackLayout, DictKeysLayout,
+    FrameLayout, FrameSize, GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness,
+    LocalNames, Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust, tables,
 };
 
 /// The first eight bytes of `_PyRuntime`.
@@ -41,6 +41,8 @@ struct Stated {
     imports_modules: usize,
     ceval_gil: usize,
     code_object_generation: Option<usize>,
+    interpreter_gc: usize,
+    gc_collecting: usize,
     thread_next: usize,
     thread_interp: usize,
     thread_current_frame: usize,
@@ -113,6 +115,8 @@ const fn row(v: usize) -> Row {
             imports_modules: [88, 96, 96][v],
             ceval_gil: [112, 120, 120][v],
             code_object_generation: [None, Some(160), Some(160)][v],
+            interpreter_gc: [80, 88, 88][v],
+            gc_collecting: [576, 656, 760][v],
             thread_next: [168, 192, 192][v],
             thread_interp: [176, 200, 200][v],
             thread_current_frame: [184, 208, 208][v],
@@ -247,6 +251,9 @@ impl Row {
                     None => None,
                 },
             },
+            collecting: CollectingPlace::InInterpreter(
+                stated(at.interpreter_gc)?.checked_add(stated(at.gc_collecting)?)?,
+            ),
             gil: if free_threaded {
                 tables::optional_gil(gil_place, machine)
             } else {

@@ -22,6 +22,7 @@ pub(crate) struct Layout {
     pub(crate) free_threaded: bool,
     pub(crate) runtime: RuntimeLayout,
     pub(crate) interpreter: InterpreterLayout,
+    pub(crate) collecting: CollectingPlace,
     pub(crate) gil: GilLayout,
     pub(crate) thread: ThreadLayout,
     pub(crate) frame: FrameLayout,
@@ -73,6 +74,17 @@ pub(crate) struct InterpreterLayout {
     /// object of this interpreter is freed, so that as long as it stands still, every
     /// code object that was read before is still the one at its address.
     pub(crate) code_object_generation: Option<usize>,
+}
+
+/// Where `gc.collecting` is found: an `int` that is 1 while the cyclic collector is at work,
+/// with the callbacks and finalizers that it calls, and else 0. The thread that began the
+/// collection holds the GIL, but for what a finalizer written in Python may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CollectingPlace {
+    /// In `_PyRuntime`, one for all interpreters (3.8).
+    InRuntime(usize),
+    /// In the interpreter (from 3.9).
+    InInterpreter(usize),
 }
 
 /// The GIL: where it lies, and `struct _gil_runtime_state`.

@@ -10,9 +10,9 @@
 
 use super::super::version::Version;
 use super::{
-    Attributes, CodeLayout, CurrentFrame, DataStackLayout, DictKeysLayout, FrameLayout, FrameSize,
-    GilLayout, GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness, LocalNames,
-    Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust,
+    Attributes, CodeLayout, CollectingPlace, CurrentFrame, DataStackLayout, DictKeysLayout,
+    FrameLayout, FrameSize, GilLayout, GilPlace, Instruction, InterpreterLayout, Layout, LineTable,
+    Liveness, LocalNames, Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust,
 };
 
 /// `struct _gil_runtime_state` in builds with a GIL, the same from 3.8 to 3.15
@@ -78,6 +78,14 @@ const fn column(v: usize) -> Layout {
             modules: [56, 856, 856, 888, 944][v],
             code_object_generation: None,
         },
+        // Include/internal/pycore_gc.h (3.8: pycore_pymem.h)
+        collecting: [
+            CollectingPlace::InRuntime(544),
+            CollectingPlace::InInterpreter(816),
+            CollectingPlace::InInterpreter(816),
+            CollectingPlace::InInterpreter(848),
+            CollectingPlace::InInterpreter(312),
+        ][v],
         // Include/internal/pycore_runtime.h and pycore_ceval_state.h
         gil: gil(
             [

@@ -240,7 +240,14 @@ impl Heap {
                 let same_function = other.is_some_and(|other| header.same_function(&other));
                 let same_words = other == Some(header);
                 let same_place = twice && same_words && !self.late;
-                let found = Found { frame, holds: true, same_function, same_words, same_place };
+                let found = Found {
+                    frame,
+                    holds: true,
+                    linked: true,
+                    same_function,
+                    same_words,
+                    same_place,
+                };
                 Ok((found, header.previous))
             }
             Decoded::Load(address) => Err(Outcome::Load(address)),

@@ -110,6 +110,9 @@ struct Found {
     frame: RawFrame,
     /// Whether it counts as a caller of what is above it.
     holds: bool,
+    /// Whether what leads from it to its caller is the same in both readings, where that
+    /// is not its own words alone: between C and Python functions lie frames that are none.
+    linked: bool,
     /// The same function called by the same caller in both readings.
     same_function: bool,
     /// At the same instruction, too.
@@ -293,13 +296,13 @@ impl Walk {
                 || !context.codes.is_new(found.frame.code, context.tick)
         };
         let callers = found.len().saturating_sub(usize::from(complete));
-        let holds = |found: &Found| found.holds && settled(found);
+        let holds = |found: &Found| found.holds && found.linked && settled(found);
         let broken = found.iter().take(callers).position(|found| !holds(found));
         let agreed = broken.unwrap_or(callers);
         let leaf = found.last().filter(|_| complete && agreed == callers);
         self.grade = match leaf {
             None if complete && found.is_empty() => Grade::Exact,
-            Some(leaf) if settled(leaf) => {
+            Some(leaf) if leaf.linked && settled(leaf) => {
                 // A thread that runs may have come to the same words by another way.
                 let mut callers = found.iter().take(callers);
                 if !self.moves && leaf.same_function && callers.all(|found| found.same_place) {

@@ -20,8 +20,6 @@ pub(super) struct Range {
     before: Slot,
     after: Slot,
     met: u64,
-    /// Whether it was asked for since the last reading.
-    asked: bool,
 }
 
 impl Range {
@@ -55,16 +53,11 @@ impl Remembered {
             Pass::Before => {
                 for range in &mut self.ranges {
                     range.before = batch.ask(range.address, length);
-                    range.asked = false;
                 }
             }
             Pass::After => {
                 for range in self.ranges.iter_mut().rev() {
-                    // What was only just asked for lies between the two readings as it is.
-                    if !range.asked {
-                        range.after = batch.ask(range.address, length);
-                    }
-                    range.asked = false;
+                    range.after = batch.ask(range.address, length);
                 }
             }
         }
@@ -93,14 +86,15 @@ impl Remembered {
         self.ranges.get(*self.positions.get(&address)?)
     }
 
-    /// Asks for a range that was not known; whether there is room for it.
+    /// Asks for a range that was not known; whether there is room for it. The reading of what
+    /// comes after the instant has to be made once more: one alone shows nothing.
     pub(super) fn add(&mut self, address: RemoteAddress, length: usize, batch: &mut Batch) -> bool {
         if self.ranges.len() >= MOST_FRAMES {
             return false;
         }
         let slot = batch.ask(address, length);
         self.positions.insert(address, self.ranges.len());
-        self.ranges.push(Range { address, before: slot, after: slot, met: self.now, asked: true });
+        self.ranges.push(Range { address, before: slot, after: slot, met: self.now });
         self.met_now = self.met_now.saturating_add(1);
         true
     }

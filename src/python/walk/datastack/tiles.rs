@@ -25,6 +25,8 @@ impl DataStack {
         };
         let mut missing = false;
         let base = match top {
+            // What lies between the running C function and the topmost Python one may be gone.
+            Chain::Ends(_) if !self.same_links => None,
             Chain::Ends(base) => Some(base),
             Chain::Load(address) => return Outcome::Load(address),
             Chain::Missing => {
@@ -108,18 +110,26 @@ impl DataStack {
                 return Chain::Broken;
             };
             let other = context.batch.prefix(range.slot(pass.other())).unwrap_or_default();
-            let other = Header::read(other, 0, &layout).unwrap_or_default();
-            self.same_links &= header.same_function(&other);
-            if kind < shim_from {
+            let other = Header::read(other, 0, &layout).filter(|_| range.was_read_twice());
+            let other = other.unwrap_or_default();
+            if kind >= shim_from {
+                // It may be gone, and its place on the C stack another's.
+                let linked = match self.between.last_mut() {
+                    Some(above) => &mut above.linked,
+                    None => &mut self.same_links,
+                };
+                *linked &= header.same_function(&other);
+            } else {
                 match header.decode(next, Some((slot, 0)), true, not_code, context) {
                     Decoded::Frame(frame) => {
                         let same_function = header.same_function(&other);
                         self.between.push(Found {
                             frame,
-                            holds: true,
+                            holds: same_function,
+                            linked: true,
                             same_function,
                             same_words: header == other,
-                            same_place: header == other && range.was_read_twice() && !self.late,
+                            same_place: header == other && !self.late,
                         });
                     }
                     Decoded::Load(address) => return Chain::Load(address),
@@ -180,12 +190,7 @@ impl DataStack {
                     match self.chain(from, Pass::After, at_root, may_ask, not_code, context) {
                         Chain::Ends(end) if end == below => {
                             linked = self.same_links;
-                            found.extend(
-                                self.between
-                                    .iter()
-                                    .rev()
-                                    .map(|&found| Found { holds: found.same_function, ..found }),
-                            );
+                            found.extend(self.between.iter().rev());
                         }
                         Chain::Missing => missing = true,
                         Chain::Load(address) => return Outcome::Load(address),
@@ -200,6 +205,7 @@ impl DataStack {
                 found.push(Found {
                     frame: tile.frame,
                     holds: same_function,
+                    linked,
                     same_function,
                     same_words: same_function && tile.header == other,
                     same_place: same_function && tile.header == other && !self.late,
