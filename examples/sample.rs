@@ -57,6 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         command: Vec::new(),
         just_started: false,
         same_cpu: true,
+        statements: true,
         max_depth: 16_384,
     };
     sampler::Session::attach(options, || false)?.run(&mut States::default(), || false)?;

@@ -18,6 +18,7 @@
 //! | [`python`] | the interpreter: threads, stacks, the GIL, objects |
 //! | [`state`] | what a thread is doing, judged from evidence |
 //! | [`endpoint`] | which request a thread serves, and under which route |
+//! | [`statement`] | what a database is being asked, without values |
 //! | [`sampler`] | live sampling: ticks into a sink |
 //! | [`profile`] | what samples add up to |
 //! | [`recording`] | samples in a file, and out of it again |
@@ -47,4 +48,5 @@ pub mod report;
 pub mod sampler;
 pub mod server;
 pub mod state;
+pub mod statement;
 pub mod units;

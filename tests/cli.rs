@@ -42,6 +42,7 @@ fn recording(folder: &Path) -> PathBuf {
             stack,
             endpoint: tables.intern_endpoint(endpoint),
             on: None,
+            statement: None,
             request: None,
             weight: Nanos::from_millis(10),
             cpu: Nanos::ZERO,

@@ -100,13 +100,20 @@ impl Sink for Ticks<'_> {
 /// telling of processes, which happens between ticks, may.
 fn ticks_allocate_nothing(busy: &str, threads: &str) {
     let _alone = alone();
-    let Some(script) = target(busy, threads) else { return };
+    if let Some(script) = target(busy, threads) {
+        let what = format!("{threads} threads, {busy} busy");
+        ticks_of_allocate_nothing(&script, &what, MOST_ALLOCATING);
+    }
+}
+
+fn ticks_of_allocate_nothing(script: &Script, what: &str, most: f64) {
     let options = sampler::Options {
-        roots: vec![process(&script)],
+        roots: vec![process(script)],
         follow_children: true,
         rate_hz: RATE,
         max_cpu: None,
         same_cpu: true,
+        statements: true,
         max_depth: 16_384,
         duration: Some(LENGTH),
         command: Vec::new(),
@@ -124,22 +131,30 @@ fn ticks_allocate_nothing(busy: &str, threads: &str) {
     session.run(&mut sink, stop).expect("this sink never fails");
     allocations::watch(false);
     let (ticks, (allocating, count)) = (sink.ticks, sink.allocating);
-    println!(
-        "{threads} threads, {busy} busy: {allocating} of {ticks} ticks made {count} allocations"
-    );
+    println!("{what}: {allocating} of {ticks} ticks made {count} allocations");
     for (place, count) in allocations::places("Target::tick") {
         println!("  {count} in {place}");
     }
     let watched = LENGTH.saturating_sub(WARM.into()).as_secs_f64();
     // A machine that is busy with other things comes to few.
     assert!(ticks > 50, "only {ticks} ticks");
-    assert!(f64::from(allocating) <= MOST_ALLOCATING * watched, "{allocating} ticks allocated");
+    assert!(f64::from(allocating) <= most * watched, "{allocating} ticks allocated");
 }
 
 #[test]
 fn a_tick_of_five_threads_allocates_nothing() {
     ticks_allocate_nothing("1", "5");
     ticks_allocate_nothing("4", "5");
+}
+
+#[test]
+fn a_tick_of_threads_in_statements_allocates_nothing() {
+    let _alone = alone();
+    if let Some(python) = newest() {
+        let script = Script::start(&python, "asking.py", &["loop"]);
+        // Who of twelve threads waits behind whom is seen for the first time for long.
+        ticks_of_allocate_nothing(&script, "threads in statements", 4.0 * MOST_ALLOCATING);
+    }
 }
 
 #[test]
@@ -273,6 +288,7 @@ fn places(tables: &mut Tables) -> Vec<Vec<Sample>> {
             stack,
             endpoint,
             on: None,
+            statement: None,
             request: None,
             weight: Nanos::from_millis(10),
             cpu: Nanos::from_nanos(1000),

@@ -2,6 +2,7 @@
 
 use super::gil::gil;
 use super::shares::{Shares, by_own_time, by_seconds, share};
+use super::statements::Statements;
 use super::summary::{
     EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, Listen, NoteRow, ProcessRow, Recorded,
     Sampling, StateSeconds, Summary,
@@ -23,6 +24,7 @@ impl Summary {
         let shares = Shares(states.busy());
         let totals = FunctionTotals::of(profile);
         let waits = Waits::of(profile);
+        let statements = Statements::of(profile);
         let mut functions: Vec<_> = totals
             .all
             .iter()
@@ -47,7 +49,8 @@ impl Summary {
             functions,
             states,
             gil: gil(profile, &shares),
-            waits: waits.all(tables, &shares),
+            waits: waits.all(tables, &shares, &statements),
+            statements: statements.all(&shares),
             listen: profile.listen().iter().map(|queue| listen(tables, queue)).collect(),
             notes: profile.notes().iter().map(note).collect(),
         }

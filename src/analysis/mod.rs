@@ -5,6 +5,7 @@ mod build;
 mod gil;
 mod places;
 mod shares;
+mod statements;
 mod summary;
 mod totals;
 mod waits;
@@ -12,7 +13,7 @@ mod waits;
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
     GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
-    StateSeconds, Statement, Summary, WaitPlace, WaitRow,
+    StateSeconds, Statement, StatementEndpoint, StatementRow, Summary, WaitPlace, WaitRow,
 };
 
 #[cfg(test)]

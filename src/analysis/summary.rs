@@ -34,6 +34,8 @@ pub struct Summary {
     pub gil: Option<Gil>,
     /// What threads waited for, by time.
     pub waits: Vec<WaitRow>,
+    /// What databases were asked, by time.
+    pub statements: Vec<StatementRow>,
     /// The sockets on which the servers listen.
     pub listen: Vec<Listen>,
     /// What a person should be told.
@@ -334,8 +336,48 @@ pub struct Statement {
     pub statement: String,
     /// How long threads waited for it.
     pub seconds: f64,
-    /// How many calls were seen.
+    /// How many executions were seen to begin in this wait: each counted once, and at the
+    /// most as many as there were.
     pub calls_seen: u64,
+    /// How many executions there were, estimated.
+    pub calls_est: Option<f64>,
+}
+
+/// A statement, whatever its threads did while it was carried out.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatementRow {
+    /// Its text, without values.
+    pub statement: String,
+    /// How long threads were in it, from when a driver's call began until it returned.
+    pub seconds: f64,
+    /// Of all non-idle thread-seconds.
+    pub share: f64,
+    /// How many executions were seen.
+    pub calls_seen: u64,
+    /// How many there were, estimated.
+    pub calls_est: Option<f64>,
+    /// How long one takes on average, in milliseconds on the clock: `seconds` by `calls_est`.
+    pub mean_ms: Option<f64>,
+    /// Under which endpoints, by time.
+    pub endpoints: Vec<StatementEndpoint>,
+}
+
+/// A statement under one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StatementEndpoint {
+    /// The endpoint.
+    pub endpoint: String,
+    /// How long its threads were in it.
+    pub seconds: f64,
+    /// How many executions were seen.
+    pub calls_seen: u64,
+    /// How many there were, estimated.
+    pub calls_est: Option<f64>,
+    /// The estimate's standard error; 0 where each was seen.
+    pub calls_est_error: Option<f64>,
+    /// Executions for each request that was seen. `null` where requests are so short that
+    /// many went by unseen, and where none is served.
+    pub calls_per_request: Option<f64>,
 }
 
 /// A listening socket.

@@ -4,18 +4,21 @@ use rustc_hash::FxHashMap;
 
 use super::places::Places;
 use super::shares::{Shares, by_seconds};
-use super::summary::{EndpointSeconds, EndpointWait, WaitPlace, WaitRow};
-use crate::model::{EndpointId, FrameId, On, OnId, State, Tables};
+use super::statements::Statements;
+use super::summary::{EndpointSeconds, EndpointWait, Statement, WaitPlace, WaitRow};
+use crate::model::{EndpointId, FrameId, On, OnId, State, StatementId, Tables};
 use crate::profile::Profile;
 use crate::units::Nanos;
 
 /// The states in which a thread waits for something outside itself that has a name.
 const WAITING: [State; 4] = [State::GilWait, State::Io, State::Lock, State::Sleep];
 
-/// Time by endpoint, state and what was waited on.
+type Key = (EndpointId, State, Option<OnId>, Option<StatementId>);
+
+/// Time by endpoint, state, what was waited on, and the statement.
 #[derive(Debug)]
 pub(super) struct Waits {
-    seconds: FxHashMap<(EndpointId, State, Option<OnId>), Nanos>,
+    seconds: FxHashMap<Key, Nanos>,
     /// The application's lines that waited, by the same without the endpoint.
     places: FxHashMap<(State, Option<OnId>), FxHashMap<FrameId, Nanos>>,
 }
@@ -33,7 +36,10 @@ impl Waits {
             if !WAITING.contains(&key.state) {
                 continue;
             }
-            *seconds.entry((key.endpoint, key.state, key.on)).or_default() += cell.weight;
+            // Who waits for the GIL does not wait for what it asked meanwhile.
+            let statement = key.statement.filter(|_| key.state != State::GilWait);
+            let wait = (key.endpoint, key.state, key.on, statement);
+            *seconds.entry(wait).or_default() += cell.weight;
             if let Some(line) = key.stack.and_then(|stack| lines.of(stack, profile.tables())) {
                 let places = places.entry((key.state, key.on)).or_default();
                 *places.entry(line).or_default() += cell.weight;
@@ -45,33 +51,44 @@ impl Waits {
     /// Each endpoint's waits, longest first.
     pub(super) fn by_endpoint(&self, tables: &Tables) -> FxHashMap<EndpointId, Vec<EndpointWait>> {
         let mut rows: FxHashMap<_, Vec<EndpointWait>> = FxHashMap::default();
-        for (&(endpoint, state, on), weight) in &self.seconds {
+        for (&(endpoint, state, on, statement), weight) in &self.seconds {
             rows.entry(endpoint).or_default().push(EndpointWait {
                 state: state.name(),
                 on: on.map(|on| on_text(tables, on)),
                 seconds: weight.as_secs_f64(),
-                statement: None,
+                statement: statement.map(|it| statement_text(tables, it).to_owned()),
             });
         }
         for rows in rows.values_mut() {
             rows.sort_by(|one, other| {
                 by_seconds(one.seconds, other.seconds)
                     .then_with(|| (one.state, &one.on).cmp(&(other.state, &other.on)))
+                    .then_with(|| one.statement.cmp(&other.statement))
             });
         }
         rows
     }
 
     /// All waits, longest first.
-    pub(super) fn all(&self, tables: &Tables, shares: &Shares) -> Vec<WaitRow> {
-        let mut places = FxHashMap::<(State, Option<OnId>), Vec<_>>::default();
-        for (&(endpoint, state, on), &weight) in &self.seconds {
-            places.entry((state, on)).or_default().push((endpoint, weight));
+    pub(super) fn all(
+        &self,
+        tables: &Tables,
+        shares: &Shares,
+        executions: &Statements,
+    ) -> Vec<WaitRow> {
+        let mut places = FxHashMap::<(State, Option<OnId>), Parts>::default();
+        for (&(endpoint, state, on, statement), &weight) in &self.seconds {
+            let places = places.entry((state, on)).or_default();
+            *places.endpoints.entry(endpoint).or_default() += weight;
+            if let Some(statement) = statement {
+                *places.statements.entry(statement).or_default() += weight;
+            }
         }
         let mut rows: Vec<_> = places
             .into_iter()
             .map(|((state, on), places)| {
-                let total: Nanos = places.iter().map(|&(_, weight)| weight).sum();
+                let Parts { endpoints: places, statements } = places;
+                let total: Nanos = places.values().copied().sum();
                 let mut endpoints: Vec<_> = places
                     .into_iter()
                     .map(|(endpoint, weight)| EndpointSeconds {
@@ -90,7 +107,7 @@ impl Waits {
                     share: shares.of(total),
                     endpoints,
                     at: self.at(state, on, tables),
-                    statements: Vec::new(),
+                    statements: statements_of(tables, executions, state, on, statements),
                 }
             })
             .collect();
@@ -100,6 +117,44 @@ impl Waits {
         });
         rows
     }
+}
+
+/// The two ways in which one wait is taken apart.
+#[derive(Debug, Default)]
+struct Parts {
+    endpoints: FxHashMap<EndpointId, Nanos>,
+    statements: FxHashMap<StatementId, Nanos>,
+}
+
+/// The statements of one wait, longest first.
+fn statements_of(
+    tables: &Tables,
+    executions: &Statements,
+    state: State,
+    on: Option<OnId>,
+    statements: FxHashMap<StatementId, Nanos>,
+) -> Vec<Statement> {
+    let mut rows: Vec<_> = statements
+        .into_iter()
+        .map(|(statement, weight)| {
+            let calls = executions.in_wait(state, on, statement);
+            Statement {
+                statement: statement_text(tables, statement).to_owned(),
+                seconds: weight.as_secs_f64(),
+                calls_seen: calls.map_or(0, |calls| calls.seen),
+                calls_est: calls.and_then(|calls| calls.estimated).map(super::statements::rounded),
+            }
+        })
+        .collect();
+    rows.sort_by(|one, other| {
+        by_seconds(one.seconds, other.seconds).then_with(|| one.statement.cmp(&other.statement))
+    });
+    rows
+}
+
+/// A statement as it is printed.
+pub(super) fn statement_text(tables: &Tables, statement: StatementId) -> &str {
+    tables.string(tables.statement(statement).text)
 }
 
 impl Waits {

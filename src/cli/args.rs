@@ -55,6 +55,10 @@ pub struct RecordArgs {
     /// Keep so many frames of one stack at the most, and leave out the middle of a deeper one
     #[arg(long, value_name = "FRAMES", default_value_t = 16_384, value_parser = depth)]
     max_depth: u32,
+    /// Do not read what databases are asked. Otherwise statements are shown, with all values in
+    /// them replaced by `?`
+    #[arg(long)]
+    no_statements: bool,
     /// Profile the given processes alone, not their workers
     #[arg(long)]
     no_children: bool,
@@ -201,6 +205,7 @@ impl RecordArgs {
             duration: self.duration.0,
             rate_hz: self.rate,
             same_cpu: self.same_cpu == YesNo::Yes,
+            statements: !self.no_statements,
             max_cpu: self.max_cpu.0,
             max_depth: self.max_depth as usize,
             outputs,

@@ -127,6 +127,7 @@ impl Live {
                     .collect(),
                 just_started: started.is_some(),
                 same_cpu: options.same_cpu,
+                statements: options.statements,
             },
             || stop.load(Ordering::Relaxed),
         )?;

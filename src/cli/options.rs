@@ -46,6 +46,8 @@ pub struct Record {
     pub rate_hz: f64,
     /// Whether a busy thread is read from the CPU that it runs on.
     pub same_cpu: bool,
+    /// Whether it is read what databases are asked.
+    pub statements: bool,
     /// The share of one CPU that farrier itself may use, if there is a limit.
     pub max_cpu: Option<f64>,
     /// How many frames of one stack are kept at the most.

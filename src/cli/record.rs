@@ -16,7 +16,8 @@ use super::outputs::{Outputs, Place, stem, text};
 use super::progress::Bar;
 use super::stop::on_signals;
 use crate::model::{
-    ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    Executions, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink,
+    Tables, Tick,
 };
 use crate::profile::{Builder, Profile};
 use crate::recording::Writer;
@@ -181,6 +182,12 @@ impl Sink for Pipeline<'_> {
         self.profile.tick(tables, tick, samples)?;
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         self.bar.tick(tables, tick, samples)
+    }
+
+    fn executions(&mut self, tables: &Tables, executions: &[Executions]) -> io::Result<()> {
+        self.record(|recording| recording.executions(tables, executions));
+        self.profile.executions(tables, executions)?;
+        self.bar.executions(tables, executions)
     }
 
     fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()> {

@@ -198,6 +198,7 @@ impl Sampling for Double {
             stack,
             endpoint,
             on: None,
+            statement: None,
             request: None,
             weight: Nanos::from_millis(10),
             cpu: Nanos::ZERO,

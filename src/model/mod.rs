@@ -4,7 +4,7 @@
 //! ```text
 //! sampler ──► Sink::tick(&Tables, &Tick, &[Sample]) ──► profile, recording, screen
 //!                   │
-//!                   └ strings, functions, frames, stacks, endpoints, threads:
+//!                   └ strings, functions, frames, stacks, endpoints, statements, threads:
 //!                     append-only, so a sink may remember how far it has written
 //! ```
 
@@ -13,6 +13,7 @@ mod sample;
 mod session;
 mod sink;
 mod state;
+mod statement;
 mod tables;
 
 pub use endpoint::{Endpoint, Framework};
@@ -20,7 +21,8 @@ pub use sample::{Grade, RequestId, Sample, Tick};
 pub use session::{ListenQueue, ProcessFacts, Progress, Role, Session};
 pub use sink::{Note, Sink, Tee};
 pub use state::{Evidence, On, State};
+pub use statement::{Executions, Statement};
 pub use tables::{
     EndpointId, Frame, FrameId, Function, FunctionId, OnId, ProcessId, Routing, RoutingId, StackId,
-    StackNode, StringId, Tables, TargetProcess, Thread, ThreadId,
+    StackNode, StatementId, StringId, Tables, TargetProcess, Thread, ThreadId,
 };

@@ -1,7 +1,7 @@
 //! One thread at one instant.
 
 use super::state::{Evidence, State};
-use super::tables::{EndpointId, OnId, ProcessId, StackId, ThreadId};
+use super::tables::{EndpointId, OnId, ProcessId, StackId, StatementId, ThreadId};
 use crate::units::Nanos;
 
 /// One sampling instant of one process: all its threads are looked at in it.
@@ -76,6 +76,9 @@ pub struct Sample {
     pub endpoint: EndpointId,
     /// What it waited on, where that is known.
     pub on: Option<OnId>,
+    /// What a database was being asked, if the thread was in a driver's call that says so,
+    /// whether it waited for the database or not.
+    pub statement: Option<StatementId>,
     /// Which request it served, where one could be told.
     pub request: Option<RequestId>,
     /// The time since the thread's last tick: what this sample stands for.

@@ -4,6 +4,7 @@ use std::io;
 
 use super::sample::{Sample, Tick};
 use super::session::{ListenQueue, ProcessFacts, Progress, Session};
+use super::statement::Executions;
 use super::tables::{ProcessId, Tables};
 use crate::units::Nanos;
 
@@ -19,7 +20,8 @@ pub struct Note {
 /// Where samples go: a profile, a recording, a screen, a test's list. Live sampling
 /// and the replay of a recording call the same methods in the same order: `begin`
 /// once; then `process` before a process' first tick and again when its facts
-/// change, `tick`, `progress` and `listen` about once a second and `note` as they come; `end`
+/// change, `tick`, `executions`, `progress` and `listen` about once a second and `note` as they
+/// come; `end`
 /// once.
 ///
 /// `tables` is always the same growing object within one run. An error ends the
@@ -33,6 +35,13 @@ pub trait Sink {
 
     /// All threads of one process at one instant.
     fn tick(&mut self, tables: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()>;
+
+    /// Executions of statements that were seen since this was last called. Whoever has no use
+    /// for their number need not listen.
+    fn executions(&mut self, tables: &Tables, executions: &[Executions]) -> io::Result<()> {
+        let _ = (tables, executions);
+        Ok(())
+    }
 
     /// How the sampling goes so far.
     fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()>;
@@ -70,6 +79,7 @@ impl<A: Sink, B: Sink> Sink for Tee<'_, A, B> {
         begin(session: &Session);
         process(tables: &Tables, id: ProcessId, facts: &ProcessFacts);
         tick(tables: &Tables, tick: &Tick, samples: &[Sample]);
+        executions(tables: &Tables, executions: &[Executions]);
         progress(tables: &Tables, progress: &Progress);
         listen(tables: &Tables, queue: &ListenQueue);
         note(tables: &Tables, note: &Note);

@@ -8,23 +8,27 @@
 //! integer.
 
 use std::hash::Hash;
+use std::num::NonZeroU32;
 
 use rustc_hash::FxHashMap;
 
 use super::endpoint::Endpoint;
 use super::state::On;
+use super::statement::Statement;
 use crate::units::{Pid, Tid};
 
 macro_rules! handles {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(u32);
+        // One more than the position, so that an `Option` takes no more room.
+        pub struct $name(NonZeroU32);
 
         impl Handle for $name {
             fn from_index(index: usize) -> Self {
                 // 4 billion distinct entries would be hundreds of gigabytes first.
-                Self(u32::try_from(index).unwrap_or(u32::MAX))
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                Self(NonZeroU32::MIN.saturating_add(index))
             }
         }
 
@@ -32,7 +36,7 @@ macro_rules! handles {
             /// The position in its table: entries are numbered from 0 in the order
             /// in which they were first interned.
             pub const fn index(self) -> usize {
-                self.0 as usize
+                (self.0.get() - 1) as usize
             }
         }
     )*};
@@ -61,6 +65,8 @@ handles! {
     ThreadId;
     /// A routing of a [`Tables`].
     RoutingId;
+    /// A statement of a [`Tables`].
+    StatementId;
 }
 
 /// A function: told apart by its qualified name, its file and its first line.
@@ -160,6 +166,7 @@ pub struct Tables {
     processes: Table<TargetProcess, ProcessId>,
     threads: Table<Thread, ThreadId>,
     routings: Table<Routing, RoutingId>,
+    statements: Table<Statement, StatementId>,
 }
 
 macro_rules! accessors {
@@ -223,6 +230,7 @@ impl Tables {
         processes, TargetProcess, ProcessId, intern_process, process, processes, "process";
         threads, Thread, ThreadId, intern_thread, thread, threads, "thread";
         routings, Routing, RoutingId, intern_routing, routing, routings, "routing";
+        statements, Statement, StatementId, intern_statement, statement, statements, "statement";
     }
 
     /// The handle of a function given in words.

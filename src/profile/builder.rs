@@ -3,14 +3,17 @@
 use std::io;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::cells::Cells;
 use super::requests::Requests;
 use super::sharing::{Rest, Sharing};
 use super::woken::Woken;
 use super::{Cell, Key, Profile, routings};
 use crate::model::{
-    EndpointId, Frame, FunctionId, Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress,
-    RequestId, Sample, Session, Sink, StackId, StackNode, Tables, Tick,
+    EndpointId, Executions, Frame, FunctionId, Grade, ListenQueue, Note, OnId, ProcessFacts,
+    ProcessId, Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State, StatementId,
+    Tables, ThreadId, Tick,
 };
 use crate::units::Nanos;
 
@@ -33,8 +36,13 @@ pub struct Builder {
     cells: Cells,
     threads: Vec<LastSeen>,
     requests: Requests,
+    executions: Vec<Executions>,
+    executions_index: FxHashMap<ExecutionsKey, usize>,
     listen: Vec<ListenQueue>,
 }
+
+/// What executions have in common that are added up.
+type ExecutionsKey = (ThreadId, EndpointId, State, Option<OnId>, StatementId);
 
 /// What a thread was last seen with.
 #[derive(Debug, Default)]
@@ -54,6 +62,7 @@ impl LastSeen {
             endpoint: sample.endpoint,
             stack: sample.stack,
             on: sample.on,
+            statement: sample.statement,
             state: sample.state,
             evidence: sample.evidence,
             grade: sample.grade,
@@ -100,7 +109,8 @@ impl Builder {
         Rest::give(&rest, &mut cells);
         let (mut cells, mut requests) = (cells.into_all(), self.requests.finish());
         mark_grades(&mut cells, &mut tables);
-        routings::follow(&mut cells, &mut requests, &mut tables);
+        let mut executions = self.executions;
+        routings::follow(&mut cells, &mut requests, &mut executions, &mut tables);
         Profile {
             tables: Arc::new(tables),
             session: self.session,
@@ -111,6 +121,7 @@ impl Builder {
             notes_left_out: self.notes_left_out,
             cells,
             requests,
+            executions,
             listen: self.listen,
         }
     }
@@ -153,6 +164,20 @@ impl Sink for Builder {
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         for sample in samples {
             self.add(tick.at, sample);
+        }
+        Ok(())
+    }
+
+    fn executions(&mut self, _: &Tables, executions: &[Executions]) -> io::Result<()> {
+        for of in executions {
+            let key = (of.thread, of.endpoint, of.state, of.on, of.statement);
+            match self.executions_index.get(&key) {
+                Some(&index) => self.executions[index].add(of),
+                None => {
+                    self.executions_index.insert(key, self.executions.len());
+                    self.executions.push(*of);
+                }
+            }
         }
         Ok(())
     }
@@ -229,7 +254,7 @@ fn leaf_function(tables: &Tables, stack: Option<StackId>) -> Option<FunctionId> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Evidence, Framework, On, Routing, State, TargetProcess, Thread};
+    use crate::model::{Endpoint, Evidence, Framework, On, Routing, TargetProcess, Thread};
     use crate::profile::RequestsSeen;
     use crate::units::{Pid, Tid};
 
@@ -251,6 +276,7 @@ mod tests {
             stack,
             endpoint,
             on: None,
+            statement: None,
             request: None,
             weight: Nanos::from_millis(10),
             cpu: Nanos::from_millis(4),

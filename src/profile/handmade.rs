@@ -19,6 +19,7 @@ pub(crate) fn sample(thread: ThreadId, endpoint: EndpointId, state: State) -> Sa
         stack: None,
         endpoint,
         on: None,
+        statement: None,
         request: None,
         weight: Nanos::from_millis(10),
         cpu: Nanos::ZERO,

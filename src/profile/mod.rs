@@ -26,8 +26,8 @@ pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
 
 use crate::model::{
-    EndpointId, Evidence, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId, Progress,
-    RequestId, Sample, Session, StackId, State, Tables, ThreadId,
+    EndpointId, Evidence, Executions, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId,
+    Progress, RequestId, Sample, Session, StackId, State, StatementId, Tables, ThreadId,
 };
 use crate::units::Nanos;
 
@@ -44,6 +44,8 @@ pub struct Key {
     /// What it waited on. A `runnable` thread with a [`crate::model::On::Holder`] waits for
     /// the GIL, and for a CPU to find that it still has to.
     pub on: Option<OnId>,
+    /// What a database was being asked.
+    pub statement: Option<StatementId>,
     /// What it was doing.
     pub state: State,
     /// How that was told.
@@ -84,6 +86,7 @@ pub struct Profile {
     notes_left_out: u64,
     cells: Vec<Cell>,
     requests: Vec<RequestsSeen>,
+    executions: Vec<Executions>,
     listen: Vec<ListenQueue>,
 }
 
@@ -132,6 +135,12 @@ impl Profile {
     /// The requests seen, by thread and endpoint.
     pub fn requests(&self) -> &[RequestsSeen] {
         &self.requests
+    }
+
+    /// What was seen of executions of statements: one for each thread, endpoint, statement
+    /// and what was waited on.
+    pub fn executions(&self) -> &[Executions] {
+        &self.executions
     }
 
     /// The addresses at which the servers listen, in the order in which they were first

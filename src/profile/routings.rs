@@ -12,10 +12,16 @@
 use rustc_hash::FxHashMap;
 
 use super::{Cell, RequestsSeen};
-use crate::model::{EndpointId, On, OnId, Tables};
+use crate::model::{EndpointId, Executions, On, OnId, Tables};
 
-/// Follows the routings of `tables` in cells and requests.
-pub(super) fn follow(cells: &mut [Cell], requests: &mut Vec<RequestsSeen>, tables: &mut Tables) {
+/// Follows the routings of `tables` in cells, requests and executions. Executions that become
+/// alike stay apart, like cells.
+pub(super) fn follow(
+    cells: &mut [Cell],
+    requests: &mut Vec<RequestsSeen>,
+    executions: &mut [Executions],
+    tables: &mut Tables,
+) {
     let routes = only_routes(tables);
     if routes.is_empty() {
         return;
@@ -25,6 +31,9 @@ pub(super) fn follow(cells: &mut [Cell], requests: &mut Vec<RequestsSeen>, table
         let key = &mut cell.key;
         key.endpoint = routes.get(&key.endpoint).copied().unwrap_or(key.endpoint);
         key.on = key.on.map(|on| ons.get(&on).copied().unwrap_or(on));
+    }
+    for of in executions {
+        of.endpoint = routes.get(&of.endpoint).copied().unwrap_or(of.endpoint);
     }
     for seen in requests.iter_mut() {
         seen.endpoint = routes.get(&seen.endpoint).copied().unwrap_or(seen.endpoint);

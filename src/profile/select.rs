@@ -1,7 +1,7 @@
 //! Narrowing a profile to what is of interest.
 
 use super::{Cell, Profile, RequestsSeen};
-use crate::model::{EndpointId, ProcessId, State, ThreadId};
+use crate::model::{EndpointId, Executions, ProcessId, State, ThreadId};
 use crate::units::{Pid, Tid};
 
 /// A name with wildcards: `*` stands for any text, `?` for any one character;
@@ -67,8 +67,8 @@ pub struct Selection {
 impl Profile {
     /// The part that a selection keeps. Processes that are not selected are left
     /// out with their facts; the totals of the sampling itself stay. Requests are
-    /// counted by thread and endpoint, so a choice of states does not change them; the
-    /// listening sockets are shared by all, and stay.
+    /// counted by thread and endpoint, so a choice of states does not change them; executions
+    /// of statements are likewise. The listening sockets are shared by all, and stay.
     #[must_use]
     pub fn select(&self, selection: &Selection) -> Self {
         let keep = Keep::new(self, selection);
@@ -82,6 +82,7 @@ impl Profile {
             notes_left_out: self.notes_left_out,
             cells: self.cells.iter().filter(|cell| keep.cell(cell)).copied().collect(),
             requests: self.requests.iter().filter(|seen| keep.requests(seen)).copied().collect(),
+            executions: self.executions.iter().filter(|of| keep.executions(of)).copied().collect(),
             listen: self.listen.clone(),
         }
     }
@@ -133,6 +134,10 @@ impl<'a> Keep<'a> {
             && (selection.states.is_empty() || selection.states.contains(&key.state))
             && !(selection.drop_idle && key.state == State::Idle)
             && (!selection.only_gil || key.holds_gil)
+    }
+
+    fn executions(&self, of: &Executions) -> bool {
+        self.place(of.thread, of.endpoint)
     }
 
     fn requests(&self, seen: &RequestsSeen) -> bool {
@@ -192,6 +197,7 @@ mod tests {
                     stack: None,
                     endpoint: served,
                     on: None,
+                    statement: None,
                     request: RequestId::new(u64::from(pid + number)),
                     weight: Nanos::from_millis(1),
                     cpu: Nanos::ZERO,

@@ -3,6 +3,7 @@
 //! This is how an endpoint is found: a server's or framework's own function has the
 //! request in a local of a known name.
 
+use super::arguments::Kinds;
 use super::code::Codes;
 use super::layout::Layout;
 use super::objects::Objects;
@@ -22,10 +23,11 @@ pub struct Local {
 /// relies on it compares the local again afterwards ([`Locals::reread`]).
 #[derive(Debug)]
 pub struct Locals<'a> {
-    codes: &'a Codes,
-    layout: &'a Layout,
-    look: &'a Batch,
-    objects: Objects<'a>,
+    pub(super) codes: &'a Codes,
+    pub(super) layout: &'a Layout,
+    pub(super) look: &'a Batch,
+    pub(super) objects: Objects<'a>,
+    pub(super) kinds: &'a mut Kinds,
 }
 
 impl<'a> Locals<'a> {
@@ -34,8 +36,9 @@ impl<'a> Locals<'a> {
         layout: &'a Layout,
         look: &'a Batch,
         objects: Objects<'a>,
+        kinds: &'a mut Kinds,
     ) -> Self {
-        Self { codes, layout, look, objects }
+        Self { codes, layout, look, objects, kinds }
     }
 
     /// Where the frame's function keeps the local of this name, if it has one. It is the
@@ -60,6 +63,26 @@ impl<'a> Locals<'a> {
             let value = RemoteAddress::new(bytes.u64(at)? & !mask);
             value.is_plausible().then_some(value)
         })
+    }
+
+    /// Where the word of a local is that refers to `value`, with that value.
+    pub(super) fn word_of(
+        &self,
+        frame: &FoundFrame,
+        local: Local,
+        value: RemoteAddress,
+    ) -> Option<(RemoteAddress, RemoteAddress)> {
+        let mask = self.layout.frame.tag_mask;
+        let (slot, start) = frame.raw().place?;
+        let bytes = View(self.look.prefix(slot)?);
+        let fields = self.layout.frame.localsplus;
+        let words = local.slots.into_iter().flatten().map(|word| usize::from(word).checked_mul(8));
+        let mut words = words.flatten().filter_map(|word| fields.checked_add(word));
+        let word = words.find(|&word| {
+            let at = start.checked_add(word).and_then(|at| bytes.u64(at));
+            at.is_some_and(|it| it & !mask == value.get())
+        })?;
+        Some((frame.raw().address.plus(word as u64), value))
     }
 
     /// What locals refer to and `B` bytes of memory, all read now and at once.

@@ -25,6 +25,7 @@
     )
 )]
 
+mod arguments;
 mod attributes;
 mod code;
 mod dict_keys;
@@ -46,6 +47,7 @@ mod view;
 mod walk;
 
 pub use crate::process::ReadMemory;
+pub use arguments::{Argument, RawText};
 pub use error::Error;
 pub use gil::Gil;
 pub use locals::{Local, Locals};

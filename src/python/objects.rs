@@ -167,13 +167,15 @@ impl<'a> Objects<'a> {
 }
 
 /// Where a string's characters are.
+#[derive(Debug)]
 enum Place {
     Inline { offset: usize },
     Behind { pointer: RemoteAddress },
 }
 
 /// The header of a string.
-struct Text {
+#[derive(Debug)]
+pub(super) struct Text {
     /// Bytes per character: 1, 2 or 4.
     width: u8,
     ascii: bool,
@@ -186,6 +188,15 @@ impl Text {
     /// `PyASCIIObject.state`: interned bits 0-1, kind 2-4, compact 5, ascii 6; from 3.14
     /// without a GIL interned is a byte of its own, and the others follow it.
     fn parse(head: View<'_>, layout: &super::layout::ObjectLayout) -> Option<Self> {
+        Self::parse_up_to(head, layout, LONGEST_BYTES)
+    }
+
+    /// The same for a string of at the most so many bytes.
+    pub(super) fn parse_up_to(
+        head: View<'_>,
+        layout: &super::layout::ObjectLayout,
+        most: usize,
+    ) -> Option<Self> {
         let state = head.u32(layout.unicode_state)?.checked_shr(layout.unicode_state_shift)?;
         let width = match state >> 2 & 7 {
             1 => 1,
@@ -193,8 +204,8 @@ impl Text {
             4 => 4,
             _ => return None,
         };
-        let length = head.length(layout.unicode_length, LONGEST_BYTES)?;
-        let size = length.checked_mul(usize::from(width)).filter(|&size| size <= LONGEST_BYTES)?;
+        let length = head.length(layout.unicode_length, most)?;
+        let size = length.checked_mul(usize::from(width)).filter(|&size| size <= most)?;
         let ascii = state & 1 << 6 != 0;
         let place = match (state & 1 << 5 != 0, ascii) {
             (true, true) => Place::Inline { offset: layout.unicode_ascii_data },
@@ -204,9 +215,26 @@ impl Text {
         Some(Self { width, ascii, size, place })
     }
 
+    pub(super) const fn width(&self) -> u8 {
+        self.width
+    }
+
+    /// In bytes.
+    pub(super) const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Where the characters begin behind the header, if that is where they are.
+    pub(super) const fn inline(&self) -> Option<usize> {
+        match self.place {
+            Place::Inline { offset } => Some(offset),
+            Place::Behind { .. } => None,
+        }
+    }
+
     /// Characters that cannot be are replaced, except that what is said to be ASCII and
     /// is not is no string at all.
-    fn decode(&self, bytes: &[u8]) -> Option<String> {
+    pub(super) fn decode(&self, bytes: &[u8]) -> Option<String> {
         match self.width {
             1 if self.ascii => {
                 bytes.is_ascii().then(|| bytes.iter().copied().map(char::from).collect())

@@ -7,6 +7,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::arguments::Kinds;
 use super::attributes::Names;
 use super::code::{Check, CodeId, Codes};
 use super::gil::{Gil, GilReads};
@@ -42,6 +43,7 @@ pub struct Runtime {
     /// A second batch, for objects that are read in between.
     objects_batch: Batch,
     names: Names,
+    kinds: Kinds,
     tick: u64,
     /// Up to where the counts of `objects_batch` may grow in this look.
     most_for_codes: (u64, u64),
@@ -94,6 +96,7 @@ impl Runtime {
             batch: Batch::new(),
             objects_batch: Batch::new(),
             names: Names::default(),
+            kinds: Kinds::default(),
             tick: 0,
             most_for_codes: (0, 0),
             used: Vec::new(),
@@ -448,6 +451,7 @@ impl Runtime {
             &self.layout,
             &self.batch,
             Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names),
+            &mut self.kinds,
         )
     }
 }

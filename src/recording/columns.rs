@@ -11,6 +11,7 @@ pub(super) struct RawSample {
     pub(super) stack: u64,
     pub(super) endpoint: u64,
     pub(super) on: u64,
+    pub(super) statement: u64,
     pub(super) request: u64,
     pub(super) weight: u64,
     pub(super) cpu: u64,
@@ -35,6 +36,7 @@ impl From<&Sample> for RawSample {
             stack: optional(sample.stack.map(|stack| stack.index())),
             endpoint: position(sample.endpoint.index()),
             on: optional(sample.on.map(|on| on.index())),
+            statement: optional(sample.statement.map(|statement| statement.index())),
             request: sample.request.map_or(0, |request| request.get()),
             weight: sample.weight.as_nanos(),
             cpu: sample.cpu.as_nanos(),
@@ -83,6 +85,7 @@ struct Last {
     stack: u64,
     endpoint: u64,
     on: u64,
+    statement: u64,
     request: u64,
     weight: u64,
 }
@@ -113,6 +116,7 @@ impl Deltas {
         into.sample_stack.push(put(&mut last.stack, sample.stack));
         into.sample_endpoint.push(put(&mut last.endpoint, sample.endpoint));
         into.sample_on.push(put(&mut last.on, sample.on));
+        into.sample_statement.push(put(&mut last.statement, sample.statement));
         into.sample_request.push(put(&mut last.request, sample.request));
         into.sample_weight.push(put(&mut last.weight, sample.weight));
         into.sample_cpu.push(sample.cpu);
@@ -139,6 +143,11 @@ impl Deltas {
             stack: take(&mut last.stack, *from.sample_stack.get(index)?),
             endpoint: take(&mut last.endpoint, *from.sample_endpoint.get(index)?),
             on: take(&mut last.on, *from.sample_on.get(index)?),
+            statement: match from.sample_statement.get(index) {
+                Some(&stored) => take(&mut last.statement, stored),
+                None if from.sample_statement.is_empty() => 0,
+                None => return None,
+            },
             request: take(&mut last.request, *from.sample_request.get(index)?),
             weight: take(&mut last.weight, *from.sample_weight.get(index)?),
             cpu: *from.sample_cpu.get(index)?,

@@ -1,11 +1,13 @@
 //! From positions in a file to handles of the tables being filled.
 
+use super::columns::from_flags;
 use super::v1::{self, Entries};
 use crate::model::{
-    Endpoint, EndpointId, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId, Routing,
-    StackId, StackNode, StringId, Tables, TargetProcess, Thread, ThreadId,
+    Endpoint, EndpointId, Executions, Frame, FrameId, Function, FunctionId, On, OnId, ProcessId,
+    Routing, StackId, StackNode, Statement, StatementId, StringId, Tables, TargetProcess, Thread,
+    ThreadId,
 };
-use crate::units::{Pid, Tid};
+use crate::units::{Nanos, Pid, Tid};
 
 /// Entries of all tables together. A recording of 200,000 distinct stacks has some
 /// millions.
@@ -27,6 +29,7 @@ pub(super) struct Handles {
     ons: Vec<OnId>,
     processes: Vec<ProcessId>,
     threads: Vec<ThreadId>,
+    statements: Vec<StatementId>,
     entries: usize,
     string_bytes: usize,
 }
@@ -64,7 +67,8 @@ impl Handles {
         self.add_ons(new, tables)?;
         self.add_processes(new, tables)?;
         self.add_threads(new, tables)?;
-        self.add_routings(new, tables)
+        self.add_routings(new, tables)?;
+        self.add_statements(new, tables)
     }
 
     fn account(&mut self, new: &Entries) -> Result<(), Impossible> {
@@ -78,6 +82,7 @@ impl Handles {
             new.process_pid.len(),
             new.thread_tid.len(),
             new.routing_path.len(),
+            new.statement_text.len(),
         ];
         let bytes = new.strings.iter().map(String::len);
         self.entries = counts.into_iter().fold(self.entries, usize::saturating_add);
@@ -201,6 +206,14 @@ impl Handles {
         Ok(())
     }
 
+    fn add_statements(&mut self, new: &Entries, tables: &mut Tables) -> Result<(), Impossible> {
+        for &text in &new.statement_text {
+            let text = entry(&self.strings, text)?;
+            self.statements.push(tables.intern_statement(Statement { text }));
+        }
+        Ok(())
+    }
+
     pub(super) fn threads(&self) -> usize {
         self.threads.len()
     }
@@ -223,6 +236,32 @@ impl Handles {
 
     pub(super) fn stack(&self, position: u64) -> Result<Option<StackId>, Impossible> {
         Ok(optional_entry(&self.stacks, position)?.map(|(stack, _)| stack))
+    }
+
+    pub(super) fn statement(&self, position: u64) -> Result<Option<StatementId>, Impossible> {
+        optional_entry(&self.statements, position)
+    }
+
+    /// What is said of executions, with handles of the tables. A number that cannot be is
+    /// none.
+    pub(super) fn executions(&self, stored: &v1::Executions) -> Result<Executions, Impossible> {
+        let number = |number: f64| if number.is_finite() { number.max(0.0) } else { 0.0 };
+        Ok(Executions {
+            thread: self.thread(stored.thread.into())?,
+            endpoint: self.endpoint(stored.endpoint.into())?,
+            state: from_flags(stored.state).0,
+            on: self.on(stored.on.into())?,
+            statement: entry(&self.statements, stored.statement)?,
+            seen: stored.seen,
+            samples: stored.samples,
+            weight: Nanos::from_nanos(stored.weight),
+            looks: stored.looks,
+            looked: Nanos::from_nanos(stored.looked),
+            waited: Nanos::from_nanos(stored.waited),
+            ended: stored.ended,
+            estimate: number(stored.estimate),
+            variance: number(stored.variance),
+        })
     }
 
     pub(super) fn on(&self, position: u64) -> Result<Option<OnId>, Impossible> {

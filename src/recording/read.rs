@@ -175,6 +175,8 @@ impl Replay<'_> {
         let mut samples = 0..events.sample_thread.len();
         let (mut facts, mut notes) = (events.facts.iter(), events.notes.iter());
         let (mut progress, mut listen) = (events.progress.iter(), events.listen.iter());
+        let (mut executions, mut counts) =
+            (events.executions.iter(), events.execution_counts.iter());
         for &number in &events.order {
             match Event::ALL.into_iter().find(|&event| event as u32 == number) {
                 Some(Event::Tick) => {
@@ -196,6 +198,15 @@ impl Replay<'_> {
                     let note = notes.next().ok_or(Fault::Damaged)?;
                     let at = Nanos::from_nanos(note.at);
                     self.sink.note(&self.tables, &Note { at, text: note.text.clone() })?;
+                }
+                Some(Event::Executions) => {
+                    let count = counts.next().ok_or(Fault::Damaged)?;
+                    let mut seen = Vec::new();
+                    for _ in 0..*count {
+                        let stored = executions.next().ok_or(Fault::Damaged)?;
+                        seen.push(self.handles.executions(stored)?);
+                    }
+                    self.sink.executions(&self.tables, &seen)?;
                 }
                 Some(Event::Listen) => {
                     let queue = listen.next().ok_or(Fault::Damaged)?;
@@ -242,6 +253,7 @@ impl Replay<'_> {
             stack: self.handles.stack(raw.stack)?,
             endpoint: self.handles.endpoint(raw.endpoint)?,
             on: self.handles.on(raw.on)?,
+            statement: self.handles.statement(raw.statement)?,
             request: RequestId::new(raw.request),
             weight: Nanos::from_nanos(raw.weight),
             cpu: Nanos::from_nanos(raw.cpu),

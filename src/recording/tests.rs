@@ -6,6 +6,7 @@ use fastrand::Rng;
 use prost::Message;
 
 use super::block::{BlockWriter, Kind};
+use super::columns::{Deltas, RawSample};
 use super::v1::{Entries, Events};
 use super::*;
 use crate::model::*;
@@ -19,6 +20,7 @@ enum Call {
     Progress(Progress),
     Listen(ListenQueue),
     Note(Note),
+    Executions(Vec<Executions>),
     End(Progress),
 }
 
@@ -49,6 +51,10 @@ impl Sink for Calls {
     }
     fn note(&mut self, _: &Tables, note: &Note) -> io::Result<()> {
         self.0.push(Call::Note(note.clone()));
+        Ok(())
+    }
+    fn executions(&mut self, _: &Tables, executions: &[Executions]) -> io::Result<()> {
+        self.0.push(Call::Executions(executions.to_vec()));
         Ok(())
     }
     fn end(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
@@ -93,6 +99,12 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
                 let id = random_process(&mut rng, &mut tables);
                 let facts = random_facts(&mut rng);
                 sink.process(&tables, id, &facts).unwrap();
+            }
+            4 => {
+                let executions: Vec<_> = (0..rng.usize(0..4))
+                    .map(|_| random_executions(&mut rng, &mut tables))
+                    .collect();
+                sink.executions(&tables, &executions).unwrap();
             }
             1 => sink.progress(&tables, &random_progress(&mut rng)).unwrap(),
             2 => {
@@ -174,6 +186,30 @@ fn random_endpoint(rng: &mut Rng, tables: &mut Tables) -> EndpointId {
     tables.intern_endpoint(Endpoint { label, method, route, framework, handler })
 }
 
+fn random_statement(rng: &mut Rng, tables: &mut Tables) -> StatementId {
+    let text = random_string(rng, tables);
+    tables.intern_statement(Statement { text })
+}
+
+fn random_executions(rng: &mut Rng, tables: &mut Tables) -> Executions {
+    let sample = random_sample(rng, tables);
+    let statement = random_statement(rng, tables);
+    let mut nanos = || Nanos::from_nanos(rng.u64(..));
+    let (weight, looked, waited) = (nanos(), nanos(), nanos());
+    Executions {
+        seen: rng.u64(..),
+        samples: rng.u64(..),
+        weight,
+        looks: rng.u64(..),
+        looked,
+        waited,
+        ended: rng.u64(..),
+        estimate: rng.f64() * 1e9,
+        variance: rng.f64() * 1e9,
+        ..Executions::none(sample.thread, sample.endpoint, (sample.state, sample.on), statement)
+    }
+}
+
 fn random_sample(rng: &mut Rng, tables: &mut Tables) -> Sample {
     let process = random_process(rng, tables);
     let name = random_string(rng, tables);
@@ -199,6 +235,7 @@ fn random_sample(rng: &mut Rng, tables: &mut Tables) -> Sample {
         stack,
         endpoint: random_endpoint(rng, tables),
         on: on.map(|on| tables.intern_on(on)),
+        statement: rng.bool().then(|| random_statement(rng, tables)),
         request: RequestId::new(rng.u64(0..3)),
         weight: Nanos::from_nanos(rng.u64(..)),
         cpu: Nanos::from_nanos(rng.u64(..) >> rng.u32(0..64)),
@@ -249,9 +286,34 @@ fn a_recording_gives_back_every_call_and_every_table() {
         assert_eq!(outcome.tables.ons(), tables.ons());
         assert_eq!(outcome.tables.processes(), tables.processes());
         assert_eq!(outcome.tables.threads(), tables.threads());
+        assert!(!tables.statements().is_empty());
+        assert_eq!(outcome.tables.statements(), tables.statements());
         assert!(!tables.routings().is_empty());
         assert_eq!(outcome.tables.routings(), tables.routings());
     }
+}
+
+#[test]
+fn samples_of_before_there_were_statements_have_none() {
+    let (mut rng, mut tables) = (Rng::with_seed(5), Tables::new());
+    let samples: Vec<_> =
+        (0..20).map(|_| RawSample::from(&random_sample(&mut rng, &mut tables))).collect();
+    let (mut events, mut deltas) = (Events::default(), Deltas::default());
+    deltas.restart();
+    for sample in &samples {
+        assert!(deltas.put_sample(sample, &mut events));
+    }
+    let mut taken = |events: &Events| {
+        deltas.restart();
+        let threads = tables.threads().len();
+        (0..20).map(|index| deltas.take_sample(events, index, threads)).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(&events), samples.iter().copied().map(Some).collect::<Vec<_>>());
+    events.sample_statement.truncate(10);
+    assert_eq!(taken(&events)[10..], [None; 10]);
+    events.sample_statement.clear();
+    let none = samples.iter().map(|sample| Some(RawSample { statement: 0, ..*sample }));
+    assert_eq!(taken(&events), none.collect::<Vec<_>>());
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub(super) struct Entries {
     pub(super) routing_path: Vec<u32>,
     #[prost(uint32, repeated, tag = "23")]
     pub(super) routing_route: Vec<u32>,
+    #[prost(uint32, repeated, tag = "40")]
+    pub(super) statement_text: Vec<u32>,
 }
 
 /// Which kind of event comes next.
@@ -92,12 +94,13 @@ pub(super) enum Event {
     Process = 1,
     Progress = 2,
     Note = 3,
+    Executions = 10,
     Listen = 4,
 }
 
 impl Event {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Tick, Self::Process, Self::Progress, Self::Note, Self::Listen];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Tick, Self::Process, Self::Progress, Self::Note, Self::Listen, Self::Executions];
 }
 
 /// What happened, in `order`; each kind of event takes its fields from its own
@@ -146,6 +149,50 @@ pub(super) struct Events {
     pub(super) notes: Vec<Note>,
     #[prost(message, repeated, tag = "18")]
     pub(super) listen: Vec<ListenQueue>,
+    /// Like the others of a sample; empty in a recording of before there were statements.
+    #[prost(sint64, repeated, tag = "40")]
+    pub(super) sample_statement: Vec<i64>,
+    /// One for each thread, endpoint, statement and what was waited on, all of one event.
+    #[prost(message, repeated, tag = "41")]
+    pub(super) executions: Vec<Executions>,
+    /// How many of them each event has.
+    #[prost(uint32, repeated, tag = "42")]
+    pub(super) execution_counts: Vec<u32>,
+}
+
+/// Executions of a statement; see [`model::Executions`].
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Executions {
+    #[prost(uint32, tag = "1")]
+    pub(super) thread: u32,
+    #[prost(uint32, tag = "2")]
+    pub(super) endpoint: u32,
+    /// One higher; 0 for none.
+    #[prost(uint32, tag = "3")]
+    pub(super) on: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) statement: u32,
+    #[prost(uint64, tag = "5")]
+    pub(super) seen: u64,
+    #[prost(uint64, tag = "6")]
+    pub(super) samples: u64,
+    #[prost(uint64, tag = "7")]
+    pub(super) weight: u64,
+    #[prost(uint64, tag = "8")]
+    pub(super) looks: u64,
+    #[prost(uint64, tag = "9")]
+    pub(super) looked: u64,
+    #[prost(uint64, tag = "10")]
+    pub(super) waited: u64,
+    #[prost(uint64, tag = "11")]
+    pub(super) ended: u64,
+    #[prost(double, tag = "12")]
+    pub(super) estimate: f64,
+    #[prost(double, tag = "13")]
+    pub(super) variance: f64,
+    /// As in the flags of a sample.
+    #[prost(uint32, tag = "14")]
+    pub(super) state: u32,
 }
 
 /// What is known of a process.

@@ -9,7 +9,8 @@ use super::columns::{Deltas, RawSample, optional, position};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
 use crate::model::{
-    ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    Executions, ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink,
+    Tables, Tick,
 };
 use crate::units::Nanos;
 
@@ -57,6 +58,7 @@ struct Written {
     processes: usize,
     threads: usize,
     routings: usize,
+    statements: usize,
 }
 
 impl<W: Write> Writer<W> {
@@ -152,6 +154,32 @@ impl<W: Write> Sink for Writer<W> {
         self.flush_if_due(tables)
     }
 
+    fn executions(&mut self, tables: &Tables, executions: &[Executions]) -> io::Result<()> {
+        self.event(Event::Executions, self.now);
+        let handle = |index: usize| narrow(position(index));
+        let stored = executions.iter().map(|of| v1::Executions {
+            thread: handle(of.thread.index()),
+            endpoint: handle(of.endpoint.index()),
+            on: narrow(optional(of.on.map(|on| on.index()))),
+            statement: handle(of.statement.index()),
+            seen: of.seen,
+            samples: of.samples,
+            weight: of.weight.as_nanos(),
+            looks: of.looks,
+            looked: of.looked.as_nanos(),
+            waited: of.waited.as_nanos(),
+            ended: of.ended,
+            estimate: of.estimate,
+            variance: of.variance,
+            state: of.state as u32,
+        });
+        self.events.executions.extend(stored);
+        self.events.execution_counts.push(handle(executions.len()));
+        let bytes = executions.len().saturating_mul(size_of::<v1::Executions>());
+        self.pending_bytes = self.pending_bytes.saturating_add(bytes);
+        self.flush_if_due(tables)
+    }
+
     fn progress(&mut self, tables: &Tables, progress: &Progress) -> io::Result<()> {
         self.event(Event::Progress, progress.elapsed);
         self.events.progress.push(v1::Progress::from(progress));
@@ -238,6 +266,9 @@ impl Written {
         for routing in fresh(tables.routings(), &mut self.routings, &mut room, |_| 0) {
             into.routing_path.push(narrow(position(routing.path.index())));
             into.routing_route.push(narrow(position(routing.route.index())));
+        }
+        for statement in fresh(tables.statements(), &mut self.statements, &mut room, |_| 0) {
+            into.statement_text.push(narrow(position(statement.text.index())));
         }
         room < ENTRY_BYTES
     }

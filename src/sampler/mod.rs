@@ -6,6 +6,7 @@
 //!   look     the others' stacks, all in one batch, and the GIL around them
 //!   glance   counters again: did it stand still meanwhile?
 //!   judge    state, peer, endpoint ─► Sample ─► Sink
+//!   again    a moment later, threads in a statement: has its execution ended?
 //! ```
 //!
 //! A process that cannot be read never stops the others: it is noted, and tried again
@@ -14,6 +15,7 @@
 mod budget;
 mod clock;
 mod error;
+mod executions;
 mod judge;
 mod listen;
 mod names;
@@ -59,6 +61,8 @@ pub struct Options {
     pub same_cpu: bool,
     /// How many frames of one stack are kept at the most.
     pub max_depth: usize,
+    /// Whether it is read what databases are asked; if not, nothing of it is.
+    pub statements: bool,
 }
 
 /// A running recording.
@@ -130,6 +134,7 @@ impl Session {
         let fleet = Fleet::new(options.roots.clone(), options.follow_children);
         let mut common = Common::default();
         common.max_depth = options.max_depth;
+        common.statements = options.statements;
         if options.same_cpu {
             common.affinity = Affinity::of_this_thread();
         }
@@ -260,8 +265,9 @@ impl Session {
                 self.progress.missed_ticks += deadline.missed;
                 self.progress.ticks += 1;
                 self.tick(deadline.at, sink)?;
-                self.keep_to_budget();
                 deadline = self.clock.next_deadline();
+                self.look_again(deadline.at, &stop);
+                self.keep_to_budget();
             }
             if (now >= next_fleet || now >= next_progress)
                 && let Some(affinity) = &mut self.common.affinity
@@ -304,7 +310,8 @@ impl Session {
         let mut index = 0;
         while let Some(target) = self.targets.get_mut(index) {
             let at = self.clock.now();
-            let outcome = target.tick(at, period, longest, &mut self.common, &mut self.samples);
+            let (clock, samples) = (&self.clock, &mut self.samples);
+            let outcome = target.tick(at, period, longest, clock, &mut self.common, samples);
             if !self.samples.is_empty() {
                 let lateness = at.saturating_sub(due);
                 let tick = Tick { process: target.id, at, lateness };
@@ -322,6 +329,25 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The second look at threads that were in a statement at this tick: not so late that
+    /// the next tick would be.
+    fn look_again(&mut self, next: Nanos, stop: impl Fn() -> bool) {
+        /// What a second look may take.
+        const TAKES: Nanos = Nanos::from_micros(60);
+        /// Sooner than this it says nothing.
+        const SOONEST: Nanos = Nanos::from_micros(20);
+        let due = self.targets.iter().filter_map(|target| target.second_look(&self.common)).min();
+        let Some(due) = due else { return };
+        let due = due.min(next.saturating_sub(TAKES));
+        if due < self.clock.now().saturating_add(SOONEST) && due == next.saturating_sub(TAKES) {
+            return;
+        }
+        self.clock.sleep_until(due, stop);
+        for target in &mut self.targets {
+            target.look_again(&self.clock, &mut self.common);
+        }
     }
 
     /// Says what there is to say of a target that is no more.
@@ -415,6 +441,11 @@ impl Session {
             calls += costs.0;
             bytes += costs.1;
             sink.process(&self.common.tables, target.id, &target.facts)?;
+        }
+        let Common { executions, tables, .. } = &mut self.common;
+        let executions = executions.take();
+        if !executions.is_empty() {
+            sink.executions(tables, executions)?;
         }
         self.refresh_names();
         self.listen.look(self.common.names.queues(true));

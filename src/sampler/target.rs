@@ -1,7 +1,10 @@
 //! One process being sampled.
 
+mod statements;
 mod threads;
 
+use super::clock::Clock;
+use super::executions::{Counts, Second};
 use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
 use super::names::Names;
 use super::thread::{Glance, Track};
@@ -14,6 +17,7 @@ use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
 use crate::python::{self, FoundFrame, Runtime};
 use crate::server::{Membership, worker_class_of_file};
 use crate::state::Marks;
+use crate::statement::{self, Statements};
 use crate::units::{Nanos, RemoteAddress, Tid};
 
 /// What all targets of a recording share.
@@ -31,6 +35,10 @@ pub(super) struct Common {
     pub(super) max_depth: usize,
     /// Samples whose stacks had more.
     pub(super) cut_stacks: u64,
+    /// Whether it is read what databases are asked.
+    pub(super) statements: bool,
+    pub(super) known_statements: statement::Shared,
+    pub(super) executions: Counts,
     /// Where we run, if busy threads are to be read from their own CPUs.
     pub(super) affinity: Option<Affinity>,
 }
@@ -45,12 +53,15 @@ pub(super) struct Target {
     pub(super) facts: ProcessFacts,
     attribution: Attribution,
     judge: Judge,
+    statements: Statements,
     /// The number of its network namespace.
     net_namespace: Option<u64>,
     /// In the order of the runtime's threads.
     tracks: Vec<Track>,
     /// Threads whose stacks this tick reads.
     wanted: Vec<usize>,
+    /// Threads whose stacks the second look reads.
+    again: Vec<usize>,
     /// Whose sample each of the last tick's samples is.
     sampled: Vec<usize>,
     /// When the list of threads was last read.
@@ -130,6 +141,8 @@ impl Target {
             facts,
             attribution: Attribution::default(),
             judge: Judge::default(),
+            statements: Statements::default(),
+            again: Vec::new(),
             net_namespace,
             tracks: Vec::new(),
             wanted: Vec::new(),
@@ -177,6 +190,7 @@ impl Target {
         now: Nanos,
         period: Nanos,
         longest: Nanos,
+        clock: &Clock,
         common: &mut Common,
         samples: &mut Vec<Sample>,
     ) -> Result<(), Gone> {
@@ -204,6 +218,8 @@ impl Target {
             }
             let look = self.runtime.look(&self.memory, &mut common.tables, &self.wanted);
             threads_changed |= look.map_err(|_| Gone)?.threads_changed;
+            // Before the counters: they vouch for what is read here too.
+            self.read_statements(clock, common);
             self.count_switches(now);
             for &index in &self.wanted {
                 self.tracks[index].glance_again(&mut common.calls);
@@ -283,6 +299,15 @@ impl Target {
             sample.cpu = track.seen.cpu;
             sample.runqueue = track.seen.runqueue;
             track.sampled = Some(now);
+            let (execution, at, is_new) = match track.read {
+                Some((execution, at)) => (Some(execution), at, track.last != Some(execution)),
+                // It stands, and so does its execution.
+                None if !looked => (track.last, now, false),
+                None => (None, now, false),
+            };
+            track.last = execution.filter(|_| sample.statement.is_some());
+            track.in_progress =
+                track.last.map(|execution| common.executions.seen(&sample, execution, is_new, at));
             self.facts.cpu += sample.cpu;
             self.facts.runqueue += sample.runqueue;
             samples.push(sample);
@@ -354,6 +379,7 @@ impl Target {
             stack,
             endpoint: attributed.endpoint,
             on,
+            statement: track.read.map(|(execution, _)| execution.statement),
             request: attributed.request,
             weight: Nanos::ZERO,
             cpu: Nanos::ZERO,

@@ -1,10 +1,12 @@
 //! One thread between ticks: its counters, its last sample, what it serves.
 
+use super::executions::InProgress;
 use super::stacks::StackCache;
 use crate::endpoint::ThreadRequest;
 use crate::model::Sample;
 use crate::process::{Error, Process, RunFlag, Schedstat, Syscall, ThreadFiles};
 use crate::python::PythonThread;
+use crate::statement::Execution;
 use crate::units::{Nanos, RemoteAddress, Tid};
 
 /// A thread that is being sampled.
@@ -45,6 +47,12 @@ pub(super) struct Track {
     pub(super) seen: Seen,
     /// Where it ran when that was last asked, and how many ticks ago that was.
     cpu: Option<(usize, u32)>,
+    /// What it was found to ask a database at this tick, and when that was read.
+    pub(super) read: Option<(Execution, Nanos)>,
+    /// The execution of its last sample.
+    pub(super) last: Option<Execution>,
+    /// The execution that it is in at this tick, to be looked at again.
+    pub(super) in_progress: Option<InProgress>,
     /// Whether its last stack did not hold together.
     pub(super) was_torn: bool,
 }
@@ -97,6 +105,9 @@ impl Track {
             standing: None,
             seen: Seen::default(),
             cpu: None,
+            read: None,
+            last: None,
+            in_progress: None,
             was_torn: false,
         }
     }
@@ -132,6 +143,7 @@ impl Track {
     /// The first look of a tick. Adds the system calls it made to `calls`.
     pub(super) fn glance(&mut self, calls: &mut u64) -> Glance {
         self.seen = Seen::default();
+        (self.read, self.in_progress) = (None, None);
         let Some(files) = &self.files else { return Glance::Look };
         *calls += 1;
         let counters = match files.schedstat() {
@@ -164,6 +176,13 @@ impl Track {
             }
         }
         Glance::Look
+    }
+
+    /// Whether it has not run since this tick's first look.
+    pub(super) fn has_not_run(&self, calls: &mut u64) -> bool {
+        let Some(files) = &self.files else { return false };
+        *calls += 1;
+        self.counters.is_some() && files.schedstat().ok() == self.counters
     }
 
     /// The last look of a tick, after the stack was read. A thread that runs cannot

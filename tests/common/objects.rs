@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use farrier::model::Tables;
 use farrier::process::ReadMemory;
-use farrier::python::Runtime;
+use farrier::python::{Argument, Runtime};
 use farrier::units::RemoteAddress;
 
 const LOCALS: [&str; 8] = ["self", "what", "amount", "plain", "opened", "far", "words", "wares"];
@@ -36,6 +36,15 @@ pub(crate) fn strings_behind(
             let [own] = locals.strings([Some(value)]);
             let place = format!("{function} {name}");
             found.extend(own.map(|text| (place.clone(), text)));
+            // As what a database is asked, a text or a tuple with one in it, and as parameters.
+            for in_tuple in [false, true] {
+                if let Argument::Text(text) = locals.text(&frame, local, in_tuple, 64, 1 << 14) {
+                    text.fingerprint();
+                    let text = text.decode();
+                    assert!(text.is_none_or(|text| text.len() <= 1 << 16));
+                }
+            }
+            locals.digest(&frame, std::iter::once(&frame), Some(local), 0);
             let attributes = locals.attributes(value, ATTRIBUTES);
             for (attribute, text) in ATTRIBUTES.iter().zip(locals.strings(attributes)) {
                 found.extend(text.map(|text| (format!("{place}.{attribute}"), text)));

@@ -290,6 +290,7 @@ pub(crate) fn observe(target: &Script, from: Where, duration: Duration) -> Obser
             command: Vec::new(),
             just_started: false,
             same_cpu: from == Where::Anywhere,
+            statements: true,
             max_depth: 16_384,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");

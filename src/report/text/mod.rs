@@ -5,6 +5,7 @@ mod functions;
 mod gil;
 mod head;
 mod sampling;
+mod statements;
 mod waits;
 mod workers;
 
@@ -56,6 +57,7 @@ impl Report for Text {
             page.functions(&summary, profile);
             page.gil(&summary);
             page.waits(&summary, profile);
+            page.statements(&summary);
         }
         page.workers(&summary);
         page.sampling(&summary);
