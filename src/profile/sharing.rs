@@ -56,6 +56,10 @@ use crate::units::Nanos;
 /// How long a window is at the least.
 const WINDOW: Nanos = Nanos::from_millis(1_000);
 
+/// The longest time, in nanoseconds, that the CPU time of a running thread lags: one tick of
+/// a kernel with 250 of them a second.
+const LAG: u64 = 4_000_000;
+
 /// A window ends early if so many different looks have come together.
 const MOST_LOOKS: usize = 512;
 
@@ -265,13 +269,21 @@ impl Sharing {
         if self.last.is_none() {
             return;
         }
-        let owed = Nanos::from_nanos(self.owed.unsigned_abs());
-        let cell = cells.get_mut(self.cell);
-        cell.weight = if self.owed > 0 {
-            cell.weight.saturating_add(owed)
-        } else {
-            cell.weight.saturating_sub(owed)
-        };
+        let owed = self.owed.unsigned_abs();
+        if self.owed < 0 {
+            let cell = cells.get_mut(self.cell);
+            cell.weight = cell.weight.saturating_sub(Nanos::from_nanos(owed));
+            return;
+        }
+        // What a running thread's counters do not say yet: more than they lag is a wait for
+        // a CPU that goes on.
+        let key = cells.get(self.cell).key;
+        let waits = if key.state == State::Running { owed.saturating_sub(LAG) } else { 0 };
+        cells.add(self.cell, owed - waits);
+        if waits > 0 {
+            let runnable = cells.of(Key { state: State::Runnable, ..key });
+            cells.add(runnable, waits);
+        }
     }
 }
 
