@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{Folded, Gunicorn, Interpreter, Load, Script, Summary, alone, interpreter, run, say};
+use common::{
+    Folded, Gunicorn, Interpreter, Load, Script, Summary, alone, interpreter, run, say, signal,
+};
 use serde_json::Value;
 
 /// Shares may differ by so much.
@@ -221,10 +223,11 @@ fn cpu_by_endpoint(interpreter: &Interpreter, arguments: &[&str], targets: &[&st
     let recording = folder.path().join("x.farrier");
     let pid = gunicorn.pid().to_string();
     let recorder =
-        common::Recorder::start(&recording, ["-p", &pid, "-d", "9", "--max-cpu", "none"]);
+        common::Recorder::start(&recording, ["-p", &pid, "-d", "120", "--max-cpu", "none"]);
     let load = Load::start(interpreter, gunicorn.port(), 4, Duration::from_secs(60), targets);
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(load.finish()["errors"], 0);
+    signal("INT", recorder.pid());
     recorder.finish().success();
     let mut truth: BTreeMap<String, f64> = BTreeMap::new();
     let log = gunicorn.request_log();
