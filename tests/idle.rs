@@ -18,7 +18,7 @@ const SECONDS: &str = "1.5";
 /// Some of what a worker does now and then is work: heartbeats, timeouts, an event loop that
 /// wakes up ten times a second. A busy machine makes that longer. But it waits for nothing.
 const IDLE: f64 = 0.95;
-const OF_WAITING: f64 = 0.998;
+const OF_WAITING: f64 = 0.99;
 
 fn recorded(pid: u32) -> Summary {
     let folder = tempfile::tempdir().expect("a temporary folder");
