@@ -214,6 +214,9 @@ fn the_filters_keep_what_those_of_py_spy_keep() {
     assert!(folded(&["--idle"]).total() >= all.total());
 }
 
+/// How often the threads that share CPU time among endpoints are looked at.
+const RATE: &str = "400";
+
 /// CPU seconds by endpoint: what the requests' threads used by their own clocks, and what
 /// farrier says. The load begins and ends while it records.
 fn cpu_by_endpoint(interpreter: &Interpreter, arguments: &[&str], targets: &[&str]) {
@@ -222,8 +225,7 @@ fn cpu_by_endpoint(interpreter: &Interpreter, arguments: &[&str], targets: &[&st
     let folder = tempfile::tempdir().expect("a temporary folder");
     let recording = folder.path().join("x.farrier");
     let pid = gunicorn.pid().to_string();
-    let recorder =
-        common::Recorder::start(&recording, ["-p", &pid, "-d", "120", "--max-cpu", "none"]);
+    let recorder = common::Recorder::start(&recording, ["-p", &pid, "-d", "120", "-r", RATE]);
     let load = Load::start(interpreter, gunicorn.port(), 4, Duration::from_secs(60), targets);
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(load.finish()["errors"], 0);
@@ -250,7 +252,9 @@ fn cpu_by_endpoint(interpreter: &Interpreter, arguments: &[&str], targets: &[&st
             (seen / cpu - 1.0) * 100.0
         ));
         assert!((running - seen).abs() <= 0.02 * cpu, "{running} s running");
-        if (seen / cpu - 1.0).abs() > CPU_TOLERANCE {
+        // Looks share out what the counters say: what is seen by few is known less well.
+        let looks = cpu * RATE.parse::<f64>().expect("a number");
+        if (seen / cpu - 1.0).abs() > CPU_TOLERANCE + 1.0 / looks.sqrt() {
             wrong.push(endpoint);
         }
     }
@@ -264,7 +268,7 @@ fn cpu_by_endpoint(interpreter: &Interpreter, arguments: &[&str], targets: &[&st
 fn cpu_time_of_endpoints_is_that_of_their_threads() {
     let _alone = alone();
     for interpreter in versions() {
-        let mixed = ["/report=2", "/digest=1", "/bursts=2"];
+        let mixed = ["/report=2", "/digest=4", "/bursts=2"];
         cpu_by_endpoint(&interpreter, &[], &mixed);
         cpu_by_endpoint(&interpreter, &["--threads", "4"], &mixed);
         cpu_by_endpoint(&interpreter, &["--worker-class", "gevent"], &mixed);

@@ -9,7 +9,8 @@
 //! Where functions are made and freed all the time, one may take the memory of another
 //! and of all that belonged to it, and have its first line: then only the characters of
 //! its name differ (1 of 2,000 stacks of functions that live for milliseconds). So from
-//! the first entry on that turned out to be another, the hash of the name is read as well.
+//! the first entry on that turned out to be another, the name is read as well. (Its hash alone
+//! would not do: a name that was never looked up has none.)
 
 use rustc_hash::FxHashMap;
 
@@ -53,8 +54,8 @@ pub(crate) struct Code {
     first_line: u32,
     line_table: Box<[u8]>,
     fingerprint: Box<[u8]>,
-    /// Where its name keeps its hash, and the hash.
-    name_hash: (RemoteAddress, u64),
+    /// Where its name has its length and, soon after, its characters, and these bytes.
+    name: (RemoteAddress, Box<[u8]>),
     /// The tick in which its fingerprint was last found unchanged.
     checked: u64,
     /// The target's count of freed code objects at that time, where it keeps one.
@@ -92,7 +93,7 @@ pub(crate) struct Codes {
 pub(crate) struct Check {
     id: CodeId,
     fingerprint: Slot,
-    name_hash: Option<Slot>,
+    name: Option<Slot>,
 }
 
 /// The run of bytes of a code object that is its fingerprint: offset and length.
@@ -154,16 +155,14 @@ impl Codes {
         let code = self.get(id)?;
         let (start, length) = fingerprint_range(layout);
         let fingerprint = batch.ask(code.address.plus(start as u64), length);
-        let name_hash = self.churns.then(|| batch.ask(code.name_hash.0, 8));
-        Some(Check { id, fingerprint, name_hash })
+        let name = self.churns.then(|| batch.ask(code.name.0, code.name.1.len()));
+        Some(Check { id, fingerprint, name })
     }
 
     /// Compares what was asked for. A code object that is another by now is forgotten.
     pub(crate) fn check(&mut self, check: Check, batch: &Batch, tick: u64) {
         let Some(code) = self.codes.get_mut(check.id.index()) else { return };
-        let same_name = check.name_hash.is_none_or(|slot| {
-            batch.bytes(slot).and_then(|bytes| View(bytes).u64(0)) == Some(code.name_hash.1)
-        });
+        let same_name = check.name.is_none_or(|slot| batch.bytes(slot) == Some(&code.name.1));
         if same_name && batch.bytes(check.fingerprint) == Some(&code.fingerprint) {
             code.checked = tick;
             code.stamp = self.stamp;
@@ -213,10 +212,9 @@ impl Codes {
             None => Box::default(),
         };
         self.is_string(name, objects)?;
-        // PyASCIIObject (Include/cpython/unicodeobject.h): length, hash, state.
-        let hash = name.plus((layout.object.unicode_length as u64).saturating_add(8));
-        let name_hash = (hash, View(objects.bytes(hash, 8)?).u64(0)?);
-        let name = objects.string(name)?;
+        let name_object = name;
+        let name = objects.string(name_object)?;
+        let name_bytes = name_bytes(name_object, &name, objects, layout)?;
         let filename = objects.string(filename)?;
         let line_table = objects.bytes_object(line_table)?.into_boxed_slice();
         let id = CodeId(u32::try_from(self.codes.len()).ok()?);
@@ -232,7 +230,7 @@ impl Codes {
             first_line,
             line_table,
             fingerprint,
-            name_hash,
+            name: name_bytes,
             // It may have been another's when the frame was read: it counts once it is found
             // unchanged after that.
             checked: 0,
@@ -316,6 +314,23 @@ fn thread_copies(array: RemoteAddress, objects: &mut Objects<'_>) -> Box<[Remote
     let mut copies = objects.words(array.plus(8), count).unwrap_or_default();
     copies.retain(|copy| copy.is_plausible());
     copies.into_boxed_slice()
+}
+
+/// The bytes of a name that tell it from others: its length and the first characters.
+fn name_bytes(
+    object: RemoteAddress,
+    name: &str,
+    objects: &mut Objects<'_>,
+    layout: &Layout,
+) -> Option<(RemoteAddress, Box<[u8]>)> {
+    const MOST_CHARACTERS: usize = 64;
+    let layout = layout.object;
+    // Of what is not ASCII the characters come later and take more room: never too much.
+    let characters = name.chars().take(MOST_CHARACTERS).count();
+    let end = layout.unicode_ascii_data.checked_add(characters)?;
+    let start = object.plus(layout.unicode_length as u64);
+    let bytes = objects.bytes(start, end.checked_sub(layout.unicode_length)?)?;
+    Some((start, bytes.into()))
 }
 
 fn is_type(
