@@ -138,7 +138,9 @@ fn ticks_of_allocate_nothing(script: &Script, what: &str, most: f64) {
     let watched = LENGTH.saturating_sub(WARM.into()).as_secs_f64();
     // A machine that is busy with other things comes to few.
     assert!(ticks > 50, "only {ticks} ticks");
-    assert!(f64::from(allocating) <= most * watched, "{allocating} ticks allocated");
+    // A line of code may be seen for the first time even then.
+    const FIRST_SEEN: f64 = 3.0;
+    assert!(f64::from(allocating) <= most * watched + FIRST_SEEN, "{allocating} ticks allocated");
 }
 
 #[test]

@@ -21,11 +21,13 @@ const SECONDS: f64 = 6.0;
 type Wait = (&'static str, &'static str, &'static str);
 
 /// What is waited for: the view's name for it, the state, and how what is waited on is
-/// named, where `{}` stands for a port or a path.
+/// named, where `{}` stands for a port or a path. Each request has an HTTP connection of its
+/// own, younger than the list of sockets at the first look: then its far end is not known yet,
+/// only the protocol is, by the library.
 const WAITS: [Wait; 7] = [
     ("postgres", "io", "postgresql 127.0.0.1:{}"),
     ("redis", "io", "redis 127.0.0.1:{}"),
-    ("http", "io", "http partner.example:{}"),
+    ("http", "io", "http {}"),
     ("fsync", "io", "disk {}"),
     ("sleep", "sleep", ""),
     ("lock", "lock", "threading.Lock"),
@@ -181,6 +183,11 @@ fn waits_agree(version: &str, class: &str, arguments: &[&str], connections: usiz
     assert_eq!(sent["errors"], 0, "{sent}");
     let Compared { summary, wrong, starved, served } = last;
     assert!(wrong.is_empty(), "{wrong:?} of {version} {class} are off by more than {TOLERANCE}");
+
+    if chosen.iter().any(|(name, ..)| *name == "http") {
+        let named = summary.list("waits").iter().filter_map(|wait| wait["on"].as_str());
+        assert!(named.into_iter().any(|on| on.starts_with("http partner.example:")));
+    }
 
     // The line that waits is the view's own, whatever libraries are above it.
     for wait in summary.list("waits") {
