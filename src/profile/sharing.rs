@@ -20,8 +20,9 @@
 //!   all. The boundaries' CPU time is shared out over those looks at their ends that found
 //!   the thread running, by the time that these stand for. A request that is shorter than
 //!   the time between two looks is found by one in so many and then stands for that many
-//!   others; a long one is found by all, but has two boundaries only. Both come out right
-//!   on average. Giving each boundary's CPU time to the look at its own end would not:
+//!   others; a long one is found by all, but has two boundaries only. So that both come out
+//!   right on average, each boundary counts half for a running look at either end: the last
+//!   look at a long request has one behind it, and not the interval before. Giving each boundary's CPU time to the look at its own end would not:
 //!   short requests, mostly seen by none, would give their time to long ones.
 //! - Within an endpoint, and within the boundaries, running looks share CPU and run-queue
 //!   time (`running`, `runnable`), and the other looks share what remains of the wall time,
@@ -36,7 +37,8 @@
 //! for a CPU is added only when it is over. Nothing is lost by that, it comes later. So sums
 //! are made over a **window** of half a minute: long compared with the lag, and long enough
 //! for some requests of each kind to be met at a boundary (a kind that is met in few windows
-//! only would get too little, since in the others its CPU time goes to the rest). What a window lacks or has too much is carried into the next one.
+//! only would get too little, since in the others its CPU time goes to the rest). What a
+//! window lacks or has too much is carried into the next one.
 //! CPU time that found no running look in its window waits for one in a later window; if
 //! there never is one, it goes to the heaviest stack of its endpoint, or else of its thread.
 //!
@@ -74,8 +76,9 @@ pub(super) struct Sharing {
     last: Option<Last>,
     /// When that was.
     at: Nanos,
-    /// Its cell.
+    /// Its cell, and what it said.
     cell: u32,
+    kind: Kind,
     window: Nanos,
     looks: Vec<Look>,
     parts: Vec<Part>,
@@ -90,19 +93,22 @@ pub(super) struct Sharing {
 struct Look {
     part: u32,
     cell: u32,
-    /// The time that they stand for.
+    /// The time that they stand for where counters are shared out.
     weight: u64,
+    /// The time since the look before each.
+    own: u64,
     kind: Kind,
 }
 
 /// What a look says of the thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Kind {
     /// It has a CPU or wants one.
     Runs,
     /// It wants one.
     Queues,
     /// It is blocked, or nothing is known.
+    #[default]
     Other,
 }
 
@@ -168,20 +174,31 @@ impl Sharing {
         sums.runqueue = sums.runqueue.saturating_add(runqueue);
         let blocked = weight.cast_signed() - cpu.cast_signed() - runqueue.cast_signed();
         sums.blocked = sums.blocked.saturating_add(blocked);
-        let looks = &mut sums.looks[kind as usize];
-        *looks = looks.saturating_add(weight);
-        match self.looks.last_mut() {
-            Some(last) if (last.part, last.cell) == (part, cell) => {
-                last.weight = last.weight.saturating_add(weight);
-            }
-            _ => self.looks.push(Look { part, cell, weight, kind }),
+        let is_boundary = sums.endpoint.is_none();
+        let half = |kind| if is_boundary && kind != Kind::Other { weight / 2 } else { 0 };
+        let (before, after) = (half(self.kind), weight - half(kind));
+        if before > 0 {
+            self.look(Look { part, cell: self.cell, kind: self.kind, weight: before, own: 0 });
         }
+        self.look(Look { part, cell, kind, weight: after, own: weight });
         self.last = Some(Last::of(sample));
-        (self.at, self.cell) = (at, cell);
+        (self.at, self.cell, self.kind) = (at, cell, kind);
         self.window += Nanos::from_nanos(weight);
         let is_due = self.window >= WINDOW && (self.is_counted() || !self.was_seen_running());
         if is_due || self.looks.len() >= MOST_LOOKS {
             self.settle(cells);
+        }
+    }
+
+    fn look(&mut self, look: Look) {
+        let all = &mut self.parts[look.part as usize].looks[look.kind as usize];
+        *all = all.saturating_add(look.weight);
+        match self.looks.last_mut() {
+            Some(last) if (last.part, last.cell) == (look.part, look.cell) => {
+                last.weight = last.weight.saturating_add(look.weight);
+                last.own = last.own.saturating_add(look.own);
+            }
+            _ => self.looks.push(look),
         }
     }
 
@@ -224,7 +241,7 @@ impl Sharing {
     /// There are no counters, or none so far: each look stands for its own time.
     fn settle_as_seen(&mut self, cells: &mut Cells) {
         for look in &self.looks {
-            cells.add(look.cell, look.weight);
+            cells.add(look.cell, look.own);
         }
         for part in &mut self.parts {
             *part = Part { endpoint: part.endpoint, ..Part::default() };
@@ -387,11 +404,11 @@ mod tests {
             (long, [4_000_000, 1_000_000, 0], 13),
             (bursts, [1_000_000, 250_000, 7_000_000], 9),
         ];
-        let mut rng = Rng::with_seed(7);
+        let mut rng = Rng::with_seed(1);
         let (mut truth, mut number) = ([[0; 2]; 3], 0);
         // (end, endpoint, request, state, which counter runs), one after the other.
         let (mut now, mut steps) = (0, Vec::new());
-        while now < 600_000_000_000_u64 {
+        while now < 6_000_000_000_000_u64 {
             let which = rng.usize(0..10).min(2).wrapping_sub(usize::from(rng.u8(0..3) == 0)).min(2);
             let (endpoint, times, rounds) = requests[which];
             number += 1;
@@ -445,11 +462,8 @@ mod tests {
                 let truth = truth[which][kind] as f64;
                 let seen = sum(&|it, its| (it, its) == (endpoint, state)) as f64;
                 let off = seen / truth - 1.0;
-                // A look stands for the interval before it only, so that a request which begins
-                // with work and ends with a wait gets somewhat more of the boundaries than it
-                // should, and others less: 15 % of the short ones' time here, which are a
-                // twentieth of all.
-                assert!(off.abs() < 0.2, "{} {}: {off:+.3}", state.name(), names[which]);
+                // The short ones are met some four thousand times: 2 % by chance.
+                assert!(off.abs() < 0.05, "{} {}: {off:+.3}", state.name(), names[which]);
             }
         }
         let all = |kind: usize| truth.iter().map(|it| it[kind]).sum::<u64>() as f64;
