@@ -240,9 +240,14 @@ impl Heap {
                 let same_function = other.is_some_and(|other| header.same_function(&other));
                 let same_words = other == Some(header);
                 let same_place = twice && same_words && !self.late;
+                // If code and caller did not change together, the frame was taken for another
+                // call in between, and perhaps while it was read: one may be of either.
+                let torn = other.is_some_and(|other| {
+                    (other.code == header.code) != (other.previous == header.previous)
+                });
                 let found = Found {
                     frame,
-                    holds: true,
+                    holds: !torn,
                     linked: true,
                     same_function,
                     same_words,
