@@ -229,7 +229,7 @@ fn cpu_by_endpoint(interpreter: &Interpreter, arguments: &[&str], targets: &[&st
     let load = Load::start(interpreter, gunicorn.port(), 4, Duration::from_secs(60), targets);
     std::thread::sleep(Duration::from_secs(6));
     assert_eq!(load.finish()["errors"], 0);
-    signal("INT", recorder.pid());
+    signal("TERM", recorder.pid());
     recorder.finish().success();
     let mut truth: BTreeMap<String, f64> = BTreeMap::new();
     let log = gunicorn.request_log();
