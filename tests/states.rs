@@ -104,6 +104,10 @@ impl Watched {
     }
 }
 
+/// How long it takes at the most until a thread that was woken up runs, in seconds, where a
+/// CPU is free: a virtual one may have to be woken up itself.
+const WAKING: f64 = 0.000_2;
+
 #[test]
 fn four_threads_wait_for_the_gil_three_quarters_of_their_time() {
     let _alone = alone();
@@ -121,7 +125,9 @@ fn four_threads_wait_for_the_gil_three_quarters_of_their_time() {
         ));
         let tolerance = watched.tolerance();
         assert!((waited - 0.75).abs() <= tolerance, "{waited} is not 0.75");
-        assert!((held - 1.0).abs() <= tolerance, "{held} is not 1");
+        // Each time that it changes hands nobody has it until the next one is awake.
+        let free = switches * WAKING;
+        assert!((held - 1.0).abs() <= tolerance + free, "{held} is not 1");
         // Each waiter asks for it after 5 ms, and gets it then if its holder has a CPU.
         assert!((10.0..=400.0).contains(&switches), "{switches} switches a second");
 
