@@ -27,8 +27,8 @@ pub struct Statement {
 /// so that a sample of weight `w` whose execution has ended by then stands for `w / d`
 /// executions, and one whose execution goes on for none. That is right on average whatever
 /// the durations are, as long as none is shorter than `d`; shorter ones are counted for less
-/// than they are. So are executions on a machine where everybody waits for a CPU: looking takes
-/// one away for a moment, and what would have ended right then does not.
+/// than they are. On a machine where everybody waits for a CPU estimates were measured up to a
+/// fifth off either way, beyond the stated error; why is not known.
 ///
 /// One execution is told from the next by where it was called from, by the words in the frames
 /// of the call and its callers, and by its parameters. Two in a row that differ in none of
