@@ -1,7 +1,7 @@
 //! What a thread is attributed to at a tick.
 
 use super::Look;
-use super::request::{Current, Key};
+use super::request::{Current, InProgress, Key};
 use super::roles::{Roles, Telling};
 use super::shared::{Shared, label};
 use crate::model::{EndpointId, Grade, RequestId, State, Tables};
@@ -117,6 +117,11 @@ enum Served<'t> {
 }
 
 impl ThreadRequest {
+    /// The request that the thread served when it was last looked at.
+    pub fn in_progress(&self) -> Option<InProgress<'_>> {
+        self.current.as_ref().map(Current::in_progress)
+    }
+
     /// The label of a thread that serves no request.
     fn unserved(
         &mut self,

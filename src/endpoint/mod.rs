@@ -24,6 +24,7 @@ mod shared;
 mod wsgi;
 
 pub use attribution::{Attributed, Attribution, ThreadRequest};
+pub use request::InProgress;
 pub use shared::Shared;
 
 use crate::model::{Framework, Grade};

@@ -2,7 +2,7 @@
 
 use super::shared::{Shared, endpoint, other_paths};
 use super::{ENVIRON_ROUTES, EnvironRoute, RequestLocals};
-use crate::model::{EndpointId, Framework, RequestId, Routing, Tables};
+use crate::model::{EndpointId, Framework, Request, RequestId, Routing, Tables};
 use crate::python::{FoundFrame, Local, Locals};
 use crate::units::RemoteAddress;
 
@@ -12,6 +12,9 @@ pub(super) struct Current {
     pub(super) key: Key,
     pub(super) id: RequestId,
     method: String,
+    /// As the client sent it, without the query string.
+    path: String,
+    by_path: EndpointId,
     pub(super) endpoint: EndpointId,
     /// Whether its path is one of the many that share an endpoint.
     is_other_path: bool,
@@ -26,6 +29,22 @@ pub(super) struct Key {
     pub(super) started: RemoteAddress,
     /// The ten bytes of the `datetime` at which it began.
     moment: [u8; 10],
+}
+
+/// A request in progress, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct InProgress<'a> {
+    /// Its number.
+    pub id: RequestId,
+    /// What the server noted as its start: the microseconds since 1970 that the naive local
+    /// time would have in UTC. `None` where it notes none, or no date.
+    pub noted: Option<i64>,
+    /// The endpoint by its method and its folded path.
+    pub by_path: EndpointId,
+    /// The endpoint as far as it is known by now.
+    pub endpoint: EndpointId,
+    /// The path without the query string, of bounded length.
+    pub path: &'a str,
 }
 
 /// `data` of `PyDateTime_DateTime` (`Include/datetime.h`): after the object's head, the
@@ -43,6 +62,25 @@ impl Key {
         let started = reader.value(frame, started)?;
         let moment = reader.bytes(started.plus(DATETIME_DATA))?;
         Some(Self { request, started, moment })
+    }
+
+    /// The moment in microseconds since 1970, taken as if it were in UTC
+    /// (`PyDateTime_GET_*` in `Include/datetime.h`); `None` if it is no date.
+    fn noted(&self) -> Option<i64> {
+        let [year, of_year, month, day, hour, minute, second, micros @ ..] = self.moment;
+        let year = i64::from(u16::from_be_bytes([year, of_year]));
+        let is_date = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second < 60;
+        let [high, middle, low] = micros;
+        let micros = i64::from(u32::from_be_bytes([0, high, middle, low]));
+        (is_date && micros < 1_000_000).then(|| {
+            let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
+            (days_since_1970(year, month, day) * 86_400 + of_day) * 1_000_000 + micros
+        })
     }
 
     /// Whether the frame serves this very request now.
@@ -77,7 +115,20 @@ impl Current {
         let folded = shared.folded_endpoint(&method, &path, tables);
         let is_other_path = folded.is_none();
         let endpoint = folded.unwrap_or_else(|| other_paths(&method, tables));
-        Some(Self { key, id, method, endpoint, is_other_path, settled: false })
+        let path = raw_path(path);
+        let by_path = endpoint;
+        Some(Self { key, id, method, path, by_path, endpoint, is_other_path, settled: false })
+    }
+
+    /// What is known of it by now.
+    pub(super) fn in_progress(&self) -> InProgress<'_> {
+        InProgress {
+            id: self.id,
+            noted: self.key.noted(),
+            by_path: self.by_path,
+            endpoint: self.endpoint,
+            path: &self.path,
+        }
     }
 
     /// The framework's route, if it has one by now.
@@ -131,8 +182,60 @@ fn route(
     Some((route?, handler))
 }
 
+/// The path without its query string, and no longer than is kept.
+fn raw_path(mut path: String) -> String {
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let most = (0..=end.min(Request::LONGEST_PATH)).rev();
+    path.truncate(most.into_iter().find(|&end| path.is_char_boundary(end)).unwrap_or(0));
+    path.shrink_to_fit();
+    path
+}
+
+/// Days from the first of January 1970 to a day of the Gregorian calendar, counted from the
+/// first of March of the year 0, so that a leap day is a year's last.
+fn days_since_1970(year: i64, month: u8, day: u8) -> i64 {
+    let (month, day) = (i64::from(month), i64::from(day));
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
+}
+
 /// Whether this can be an HTTP method: what else was read is not a request's.
 fn is_method(text: &str) -> bool {
     (1..=20).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-' || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(moment: [u8; 10]) -> Key {
+        let nowhere = RemoteAddress::NULL;
+        Key { request: nowhere, started: nowhere, moment }
+    }
+
+    #[test]
+    fn a_noted_moment_is_what_python_says_of_it() {
+        // datetime(Y, M, D, h, m, s, us, tzinfo=utc).timestamp(), as Python computes it.
+        for (moment, micros) in [
+            ([7, 178, 1, 1, 0, 0, 0, 0, 0, 0], 0),
+            ([7, 234, 11, 21, 19, 53, 24, 1, 226, 64], 1_795_290_804_123_456),
+            ([7, 208, 2, 29, 23, 59, 59, 15, 66, 63], 951_868_799_999_999),
+            ([7, 232, 3, 1, 0, 0, 0, 0, 0, 1], 1_709_251_200_000_001),
+            ([0, 1, 1, 1, 0, 0, 0, 0, 0, 0], -62_135_596_800_000_000),
+        ] {
+            assert_eq!(key(moment).noted(), Some(micros), "{moment:?}");
+        }
+        for impossible in [[0; 10], [255; 10], [7, 234, 13, 1, 0, 0, 0, 0, 0, 0]] {
+            assert_eq!(key(impossible).noted(), None);
+        }
+    }
+
+    #[test]
+    fn a_path_has_a_bound_and_no_query() {
+        assert_eq!(raw_path("/a/7?token=secret".to_owned()), "/a/7");
+        assert_eq!(raw_path("/\u{e4}".repeat(400)).len(), 511);
+        assert_eq!(raw_path(String::new()), "");
+    }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod endpoint;
+mod request;
 mod sample;
 mod session;
 mod sink;
@@ -17,6 +18,7 @@ mod statement;
 mod tables;
 
 pub use endpoint::{Endpoint, Framework};
+pub use request::{Age, Request};
 pub use sample::{Grade, RequestId, Sample, Tick};
 pub use session::{ListenQueue, ProcessFacts, Progress, Role, Session};
 pub use sink::{Note, Sink, Tee};

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::request::Request;
 use super::sample::{Sample, Tick};
 use super::session::{ListenQueue, ProcessFacts, Progress, Session};
 use super::statement::Executions;
@@ -20,9 +21,9 @@ pub struct Note {
 /// Where samples go: a profile, a recording, a screen, a test's list. Live sampling
 /// and the replay of a recording call the same methods in the same order: `begin`
 /// once; then `process` before a process' first tick and again when its facts
-/// change, `tick`, `executions`, `progress` and `listen` about once a second and `note` as they
-/// come; `end`
-/// once.
+/// change, `request` before the first tick with it and again when what is known of it changes,
+/// `tick`, `executions`, `progress` and `listen` about once a second and `note` as they come;
+/// `end` once.
 ///
 /// `tables` is always the same growing object within one run. An error ends the
 /// recording; what was given before stays valid.
@@ -32,6 +33,13 @@ pub trait Sink {
 
     /// A process joined, or what is known of it changed.
     fn process(&mut self, tables: &Tables, id: ProcessId, facts: &ProcessFacts) -> io::Result<()>;
+
+    /// What is known of a request that the next tick has, for the first time or anew. Whoever
+    /// has no use for that need not listen.
+    fn request(&mut self, tables: &Tables, request: &Request<'_>) -> io::Result<()> {
+        let _ = (tables, request);
+        Ok(())
+    }
 
     /// All threads of one process at one instant.
     fn tick(&mut self, tables: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()>;
@@ -78,6 +86,7 @@ impl<A: Sink, B: Sink> Sink for Tee<'_, A, B> {
     both! {
         begin(session: &Session);
         process(tables: &Tables, id: ProcessId, facts: &ProcessFacts);
+        request(tables: &Tables, request: &Request<'_>);
         tick(tables: &Tables, tick: &Tick, samples: &[Sample]);
         executions(tables: &Tables, executions: &[Executions]);
         progress(tables: &Tables, progress: &Progress);

@@ -9,7 +9,7 @@ use super::columns::{Deltas, RawSample, from_flags};
 use super::handles::{Handles, Impossible};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
-use crate::model::{ListenQueue, Note, RequestId, Sample, Sink, Tables, Tick};
+use crate::model::{ListenQueue, Note, Request, RequestId, Sample, Sink, Tables, Tick};
 use crate::units::Nanos;
 
 /// Why a recording could not be read.
@@ -177,7 +177,11 @@ impl Replay<'_> {
         let (mut progress, mut listen) = (events.progress.iter(), events.listen.iter());
         let (mut executions, mut counts) =
             (events.executions.iter(), events.execution_counts.iter());
-        for &number in &events.order {
+        let mut requests = events.requests.iter().peekable();
+        for (index, &number) in events.order.iter().enumerate() {
+            while let Some(stored) = requests.next_if(|stored| stored.after as usize <= index) {
+                self.request(stored)?;
+            }
             match Event::ALL.into_iter().find(|&event| event as u32 == number) {
                 Some(Event::Tick) => {
                     self.tick(events, ticks, &mut samples)?;
@@ -219,7 +223,24 @@ impl Replay<'_> {
                 None => return Err(Fault::Damaged),
             }
         }
-        Ok(())
+        requests.try_for_each(|stored| self.request(stored))
+    }
+
+    fn request(&mut self, stored: &v1::Request) -> Result<(), Fault> {
+        let first_seen = stored.first_seen;
+        let request = Request {
+            id: RequestId::new(stored.id).ok_or(Fault::Damaged)?,
+            process: self.handles.process(stored.process)?,
+            thread: self.handles.thread(stored.thread.into())?,
+            first_seen: Nanos::from_nanos(first_seen),
+            started: stored
+                .began_before
+                .map(|before| first_seen.cast_signed().wrapping_sub(before)),
+            by_path: self.handles.endpoint(stored.by_path.into())?,
+            endpoint: self.handles.endpoint(stored.endpoint.into())?,
+            path: None,
+        };
+        Ok(self.sink.request(&self.tables, &request)?)
     }
 
     fn tick(

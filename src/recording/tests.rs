@@ -21,6 +21,7 @@ enum Call {
     Listen(ListenQueue),
     Note(Note),
     Executions(Vec<Executions>),
+    Request(Request<'static>),
     End(Progress),
 }
 
@@ -55,6 +56,11 @@ impl Sink for Calls {
     }
     fn executions(&mut self, _: &Tables, executions: &[Executions]) -> io::Result<()> {
         self.0.push(Call::Executions(executions.to_vec()));
+        Ok(())
+    }
+    fn request(&mut self, _: &Tables, request: &Request<'_>) -> io::Result<()> {
+        // A path is for who listens live.
+        self.0.push(Call::Request(Request { path: None, ..*request }));
         Ok(())
     }
     fn end(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
@@ -105,6 +111,21 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
                     .map(|_| random_executions(&mut rng, &mut tables))
                     .collect();
                 sink.executions(&tables, &executions).unwrap();
+            }
+            5 | 6 => {
+                let process = random_process(&mut rng, &mut tables);
+                let sample = random_sample(&mut rng, &mut tables);
+                let request = Request {
+                    id: RequestId::new(rng.u64(1..)).unwrap(),
+                    process,
+                    thread: sample.thread,
+                    first_seen: Nanos::from_nanos(at),
+                    started: rng.bool().then(|| rng.i64(..)),
+                    by_path: random_endpoint(&mut rng, &mut tables),
+                    endpoint: sample.endpoint,
+                    path: Some("/users/7"),
+                };
+                sink.request(&tables, &request).unwrap();
             }
             1 => sink.progress(&tables, &random_progress(&mut rng)).unwrap(),
             2 => {

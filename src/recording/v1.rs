@@ -158,6 +158,32 @@ pub(super) struct Events {
     /// How many of them each event has.
     #[prost(uint32, repeated, tag = "42")]
     pub(super) execution_counts: Vec<u32>,
+    /// Beside `order`, so that whoever does not know of them skips them.
+    #[prost(message, repeated, tag = "60")]
+    pub(super) requests: Vec<Request>,
+}
+
+/// What is known of a request; see [`model::Request`].
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct Request {
+    /// How many events of the block's `order` came before it.
+    #[prost(uint32, tag = "1")]
+    pub(super) after: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) id: u64,
+    #[prost(uint32, tag = "3")]
+    pub(super) process: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) thread: u32,
+    #[prost(uint64, tag = "5")]
+    pub(super) first_seen: u64,
+    /// How long before that it began.
+    #[prost(sint64, optional, tag = "6")]
+    pub(super) began_before: Option<i64>,
+    #[prost(uint32, tag = "7")]
+    pub(super) by_path: u32,
+    #[prost(uint32, tag = "8")]
+    pub(super) endpoint: u32,
 }
 
 /// Executions of a statement; see [`model::Executions`].

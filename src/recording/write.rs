@@ -9,8 +9,8 @@ use super::columns::{Deltas, RawSample, optional, position};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
 use crate::model::{
-    Executions, ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink,
-    Tables, Tick,
+    Executions, ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Request, Sample, Session,
+    Sink, Tables, Tick,
 };
 use crate::units::Nanos;
 
@@ -84,12 +84,17 @@ impl<W: Write> Writer<W> {
     }
 
     fn event(&mut self, event: Event, at: Nanos) {
+        self.begin_block(at);
+        self.events.order.push(event as u32);
+    }
+
+    /// Begins a block with what happened at this time, unless one has begun.
+    fn begin_block(&mut self, at: Nanos) {
         self.now = self.now.max(at);
-        if self.events.order.is_empty() {
+        if self.block_began.is_none() {
             self.deltas.restart();
             self.block_began = Some(self.now);
         }
-        self.events.order.push(event as u32);
     }
 
     /// Writes what is waiting if it has become old or large.
@@ -98,6 +103,7 @@ impl<W: Write> Writer<W> {
         let old = self.block_began.is_some_and(|began| age(began) >= BLOCK_TIME);
         let large = self.events.sample_thread.len() >= BLOCK_SAMPLES
             || self.events.order.len() >= BLOCK_SAMPLES
+            || self.events.requests.len() >= BLOCK_SAMPLES
             || self.pending_bytes >= BLOCK_BYTES;
         if old || large { self.flush(tables) } else { Ok(()) }
     }
@@ -111,7 +117,7 @@ impl<W: Write> Writer<W> {
         }
         self.entries = entries;
         let mut events = std::mem::take(&mut self.events);
-        if !events.order.is_empty() {
+        if self.block_began.is_some() {
             self.block(Kind::Events, &events)?;
             events.clear();
         }
@@ -135,6 +141,25 @@ impl<W: Write> Sink for Writer<W> {
         let facts = v1::Facts::new(narrow(position(id.index())), facts).encode_to_vec();
         self.pending_bytes = self.pending_bytes.saturating_add(facts.len());
         self.events.facts.push(facts);
+        self.flush_if_due(tables)
+    }
+
+    fn request(&mut self, tables: &Tables, request: &Request<'_>) -> io::Result<()> {
+        self.begin_block(request.first_seen);
+        let handle = |index: usize| narrow(position(index));
+        let first_seen = request.first_seen.as_nanos();
+        self.events.requests.push(v1::Request {
+            after: handle(self.events.order.len()),
+            id: request.id.get(),
+            process: handle(request.process.index()),
+            thread: handle(request.thread.index()),
+            first_seen,
+            began_before: request
+                .started
+                .map(|started| first_seen.cast_signed().wrapping_sub(started)),
+            by_path: handle(request.by_path.index()),
+            endpoint: handle(request.endpoint.index()),
+        });
         self.flush_if_due(tables)
     }
 

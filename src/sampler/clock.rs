@@ -88,6 +88,13 @@ impl Clock {
         self.start.elapsed().into()
     }
 
+    /// What the machine's clock says now, and the time since the start at which it does: one
+    /// may be set while the other runs on.
+    pub(super) fn unix_micros(&self) -> (i64, Nanos) {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (i64::try_from(unix.as_micros()).unwrap_or(i64::MAX), self.now())
+    }
+
     /// The mean time between two ticks.
     pub(super) const fn period(&self) -> Nanos {
         self.deadlines.period

@@ -19,6 +19,7 @@ mod executions;
 mod judge;
 mod listen;
 mod names;
+mod requests;
 mod stacks;
 mod target;
 mod thread;
@@ -312,6 +313,9 @@ impl Session {
             let at = self.clock.now();
             let (clock, samples) = (&self.clock, &mut self.samples);
             let outcome = target.tick(at, period, longest, clock, &mut self.common, samples);
+            for news in self.common.news.drain(..) {
+                sink.request(&self.common.tables, &news.request())?;
+            }
             if !self.samples.is_empty() {
                 let lateness = at.saturating_sub(due);
                 let tick = Tick { process: target.id, at, lateness };

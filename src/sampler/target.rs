@@ -7,6 +7,7 @@ use super::clock::Clock;
 use super::executions::{Counts, Second};
 use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
 use super::names::Names;
+use super::requests::{LocalTime, News};
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Look, Shared};
 use crate::model::{
@@ -26,6 +27,8 @@ pub(super) struct Common {
     pub(super) tables: Tables,
     pub(super) images: Images,
     pub(super) requests: Shared,
+    /// What this tick has found out of requests.
+    pub(super) news: Vec<News>,
     marks: KnownMarks,
     /// What waits are called.
     pub(super) names: Names,
@@ -52,6 +55,7 @@ pub(super) struct Target {
     pub(super) id: ProcessId,
     pub(super) facts: ProcessFacts,
     attribution: Attribution,
+    local_time: LocalTime,
     judge: Judge,
     statements: Statements,
     /// The number of its network namespace.
@@ -140,6 +144,7 @@ impl Target {
             id,
             facts,
             attribution: Attribution::default(),
+            local_time: LocalTime::default(),
             judge: Judge::default(),
             statements: Statements::default(),
             again: Vec::new(),
@@ -226,7 +231,7 @@ impl Target {
             }
         }
         self.follow_beginners();
-        self.collect(now, period, longest, common, samples);
+        self.collect(now, (period, longest), clock, common, samples);
         self.name_holders(common, samples);
         self.ticked = Some(now);
         if threads_changed || now.saturating_sub(self.listed) >= self.list_interval {
@@ -270,8 +275,8 @@ impl Target {
     fn collect(
         &mut self,
         now: Nanos,
-        period: Nanos,
-        longest: Nanos,
+        (period, longest): (Nanos, Nanos),
+        clock: &Clock,
         common: &mut Common,
         samples: &mut Vec<Sample>,
     ) {
@@ -287,8 +292,9 @@ impl Target {
             }
             let sample = if looked {
                 wanted += 1;
-                self.sample(index, common)
+                self.sample(index, now, clock, common)
             } else {
+                self.tracks[index].last_request.stands(now);
                 // Neither looked at nor standing: it ended in this tick.
                 self.tracks[index].standing
             };
@@ -318,7 +324,13 @@ impl Target {
     }
 
     /// What the last look found of one thread; weight and counters are left to the caller.
-    fn sample(&mut self, index: usize, common: &mut Common) -> Option<Sample> {
+    fn sample(
+        &mut self,
+        index: usize,
+        now: Nanos,
+        clock: &Clock,
+        common: &mut Common,
+    ) -> Option<Sample> {
         let (thread, track) = (self.runtime.threads().get(index)?, self.tracks.get_mut(index)?);
         let mut grade = thread.grade();
         let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
@@ -374,6 +386,11 @@ impl Target {
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
+        let request = attributed.request.and_then(|_| track.request.in_progress());
+        let found = (request, stack_holds);
+        let place = (self.id, thread);
+        let local_time = &mut self.local_time;
+        common.news.extend(track.last_request.look(now, place, found, local_time, clock));
         let sample = Sample {
             thread,
             stack,

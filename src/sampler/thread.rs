@@ -1,6 +1,7 @@
 //! One thread between ticks: its counters, its last sample, what it serves.
 
 use super::executions::InProgress;
+use super::requests::LastRequest;
 use super::stacks::StackCache;
 use crate::endpoint::ThreadRequest;
 use crate::model::Sample;
@@ -37,6 +38,7 @@ pub(super) struct Track {
     pub(super) nameless: u8,
     files: Option<ThreadFiles>,
     pub(super) request: ThreadRequest,
+    pub(super) last_request: LastRequest,
     pub(super) stacks: StackCache,
     counters: Option<Schedstat>,
     /// When it was last sampled.
@@ -99,6 +101,7 @@ impl Track {
             nameless: 0,
             files: tid.and_then(|tid| ThreadFiles::open(process, tid).ok()),
             request: ThreadRequest::default(),
+            last_request: LastRequest::default(),
             stacks: StackCache::default(),
             counters: None,
             sampled: None,
