@@ -1,10 +1,10 @@
 //! What a thread is attributed to at a tick.
 
-use super::Look;
 use super::request::{Current, InProgress, Key};
 use super::roles::{Roles, Telling};
 use super::shared::{Shared, label};
 use crate::model::{EndpointId, Grade, RequestId, State, Tables};
+use crate::python::Stack;
 
 /// What a sample is attributed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +38,19 @@ impl Attribution {
     /// Tells what a thread served at the last look. `name` is what it is called.
     pub fn attribute(
         &mut self,
-        look: &mut Look<'_>,
+        stack: &mut Stack<'_>,
         thread: &mut ThreadRequest,
         state: State,
         name: &str,
         shared: &mut Shared,
         tables: &mut Tables,
     ) -> Attributed {
-        let telling = self.roles.telling(look, tables);
+        let telling = self.roles.telling(stack, tables);
         thread.of_server |= telling.of_server;
         self.routes_seen |= telling.of_framework;
         let none = |endpoint| Attributed { endpoint, request: None };
         if telling.request.is_some() {
-            return match self.serve(look, thread, &telling, shared, tables) {
+            return match self.serve(stack, thread, &telling, shared, tables) {
                 Served::Request(current) => {
                     Attributed { endpoint: current.endpoint, request: Some(current.id) }
                 }
@@ -59,7 +59,7 @@ impl Attribution {
                 Served::Torn => none(label(tables, "(unsettled)")),
             };
         }
-        if thread.current.is_some() && matches!(look.grade(), Grade::Partial | Grade::Lost) {
+        if thread.current.is_some() && matches!(stack.grade(), Grade::Partial | Grade::Lost) {
             // The frame that has the request may be among those that were not found.
             return none(label(tables, "(unsettled)"));
         }
@@ -70,7 +70,7 @@ impl Attribution {
     /// The request in the frame that serves one: the one known already, or a new one.
     fn serve<'t>(
         &mut self,
-        look: &mut Look<'_>,
+        stack: &mut Stack<'_>,
         thread: &'t mut ThreadRequest,
         telling: &Telling,
         shared: &mut Shared,
@@ -79,7 +79,7 @@ impl Attribution {
         let Some((frame, locals, [Some(request), Some(started), environ])) = telling.request else {
             return Served::NotBegun;
         };
-        let mut reader = look.locals();
+        let mut reader = stack.locals();
         let Some(key) = Key::read(&mut reader, &frame, request, started) else {
             return Served::NotBegun;
         };

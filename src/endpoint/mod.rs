@@ -27,40 +27,7 @@ pub use attribution::{Attributed, Attribution, ThreadRequest};
 pub use request::InProgress;
 pub use shared::Shared;
 
-use crate::model::{Framework, Grade};
-use crate::python::{FoundFrame, Locals, ReadMemory, Runtime};
-
-/// One thread of a process at the last look, and the memory to read more from.
-pub struct Look<'a> {
-    /// The interpreter.
-    pub runtime: &'a mut Runtime,
-    /// The process' memory.
-    pub memory: &'a dyn ReadMemory,
-    /// The thread's position in [`Runtime::threads`].
-    pub index: usize,
-}
-
-impl std::fmt::Debug for Look<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Look").field("index", &self.index).finish_non_exhaustive()
-    }
-}
-
-impl Look<'_> {
-    /// Its frames, root first.
-    pub fn frames(&self) -> &[FoundFrame] {
-        self.runtime.threads().get(self.index).map_or(&[], |thread| thread.frames())
-    }
-
-    fn grade(&self) -> Grade {
-        self.runtime.threads().get(self.index).map_or(Grade::Lost, |thread| thread.grade())
-    }
-
-    /// The locals of those, and the objects behind them.
-    pub fn locals(&mut self) -> Locals<'_> {
-        self.runtime.locals(self.memory)
-    }
-}
+use crate::model::Framework;
 
 /// A function whose frame says something about the request.
 struct Known {

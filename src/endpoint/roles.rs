@@ -1,8 +1,8 @@
 //! Which frames of a stack say something, worked out once for each code object.
 
-use super::{Look, Part, RequestLocals, is_of_framework, is_of_server, part_of};
+use super::{Part, RequestLocals, is_of_framework, is_of_server, part_of};
 use crate::model::Tables;
-use crate::python::{FoundFrame, Local};
+use crate::python::{FoundFrame, Local, Stack};
 
 /// What is known of one process' functions.
 #[derive(Debug, Default)]
@@ -36,16 +36,16 @@ pub(super) struct Telling {
 
 impl Roles {
     /// Looks through a stack for known functions.
-    pub(super) fn telling(&mut self, look: &mut Look<'_>, tables: &Tables) -> Telling {
-        if self.generation != look.runtime.code_generation() {
-            self.generation = look.runtime.code_generation();
+    pub(super) fn telling(&mut self, stack: &mut Stack<'_>, tables: &Tables) -> Telling {
+        if self.generation != stack.runtime.code_generation() {
+            self.generation = stack.runtime.code_generation();
             self.known.clear();
         }
         let mut telling = Telling::default();
         let mut position = 0;
-        while let Some(&frame) = look.frames().get(position) {
+        while let Some(&frame) = stack.frames().get(position) {
             position += 1;
-            match self.role(&frame, look, tables) {
+            match self.role(&frame, stack, tables) {
                 Role::NotAsked | Role::None => {}
                 Role::OfServer => telling.of_server = true,
                 Role::OfFramework => telling.of_framework = true,
@@ -58,7 +58,7 @@ impl Roles {
         telling
     }
 
-    fn role(&mut self, frame: &FoundFrame, look: &mut Look<'_>, tables: &Tables) -> Role {
+    fn role(&mut self, frame: &FoundFrame, stack: &mut Stack<'_>, tables: &Tables) -> Role {
         let code = frame.code_index();
         match self.known.get(code) {
             Some(Role::NotAsked) | None => {}
@@ -69,7 +69,7 @@ impl Roles {
         let role = match part_of(name, file) {
             Some(part) => {
                 let Part::Request(locals) = part;
-                let mut reader = look.locals();
+                let mut reader = stack.locals();
                 let names = [locals.request, locals.started, locals.environ];
                 let slots = names.map(|name| reader.find(frame, name));
                 if slots.iter().any(Option::is_none) {

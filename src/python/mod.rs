@@ -52,5 +52,5 @@ pub use error::Error;
 pub use gil::Gil;
 pub use locals::{Local, Locals};
 pub use reader::{Look, Runtime};
-pub use stack::{FoundFrame, PythonThread};
+pub use stack::{FoundFrame, PythonThread, Stack};
 pub use version::Version;

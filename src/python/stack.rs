@@ -3,6 +3,7 @@
 use super::code::CodeId;
 use super::threads::ThreadState;
 use super::walk::Walk;
+use super::{Locals, ReadMemory, Runtime};
 use crate::model::{FrameId, FunctionId, Grade};
 use crate::process::Slot;
 use crate::units::RemoteAddress;
@@ -71,5 +72,74 @@ impl PythonThread {
     /// How far the reads of the last look agree.
     pub const fn grade(&self) -> Grade {
         self.walk.grade()
+    }
+}
+
+/// One stack as the last look found it, and the memory to read more from: a thread's, or
+/// frames that are on no thread now, such as those of a coroutine that waits.
+pub struct Stack<'a> {
+    /// The interpreter.
+    pub runtime: &'a mut Runtime,
+    /// The process' memory.
+    pub memory: &'a dyn ReadMemory,
+    frames: Frames<'a>,
+}
+
+/// Where the frames of a [`Stack`] are kept.
+#[derive(Clone, Copy)]
+enum Frames<'a> {
+    /// By the thread with this position in [`Runtime::threads`].
+    Thread(usize),
+    Given(&'a [FoundFrame], Grade),
+}
+
+impl std::fmt::Debug for Stack<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Stack")
+            .field("frames", &self.frames().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Stack<'a> {
+    /// The stack of the thread with this position in [`Runtime::threads`].
+    pub fn of_thread(runtime: &'a mut Runtime, memory: &'a dyn ReadMemory, thread: usize) -> Self {
+        Self { runtime, memory, frames: Frames::Thread(thread) }
+    }
+
+    /// Frames that were found in another way, root first, and how far they hold together.
+    pub fn of_frames(
+        runtime: &'a mut Runtime,
+        memory: &'a dyn ReadMemory,
+        frames: &'a [FoundFrame],
+        grade: Grade,
+    ) -> Self {
+        Self { runtime, memory, frames: Frames::Given(frames, grade) }
+    }
+
+    /// Its frames, root first.
+    pub fn frames(&self) -> &[FoundFrame] {
+        match self.frames {
+            Frames::Thread(thread) => {
+                self.runtime.threads().get(thread).map_or(&[], PythonThread::frames)
+            }
+            Frames::Given(frames, _) => frames,
+        }
+    }
+
+    /// How far they hold together.
+    pub fn grade(&self) -> Grade {
+        match self.frames {
+            Frames::Thread(thread) => {
+                self.runtime.threads().get(thread).map_or(Grade::Lost, PythonThread::grade)
+            }
+            Frames::Given(_, grade) => grade,
+        }
+    }
+
+    /// The locals of those frames, and the objects behind them.
+    pub fn locals(&mut self) -> Locals<'_> {
+        self.runtime.locals(self.memory)
     }
 }

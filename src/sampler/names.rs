@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 
-use crate::endpoint::Look;
 use crate::model::{On, OnId, StringId, Tables};
 use crate::process::{AcceptQueue, Descriptors, Listeners, PathId, Process};
+use crate::python::Stack;
 use crate::state::{Connection, Marks, Waiting, is_host_name, peers};
 
 /// What waits are called, for all processes of a recording.
@@ -75,7 +75,7 @@ impl Names {
         waiting: Waiting,
         top: &[Marks],
         namespace: Option<u64>,
-        look: &mut Look<'_>,
+        stack: &mut Stack<'_>,
         tables: &mut Tables,
     ) -> Option<OnId> {
         let (mut program, mut host) = (None, None);
@@ -88,7 +88,7 @@ impl Names {
                 if connection.is_within_host() {
                     program = self.listeners.service_at(namespace, connection.peer);
                 }
-                host = self.host(connection, top, look, tables);
+                host = self.host(connection, top, stack, tables);
                 Thing::Peer(connection.peer)
             }
         };
@@ -127,15 +127,15 @@ impl Names {
         &mut self,
         connection: Connection,
         top: &[Marks],
-        look: &mut Look<'_>,
+        stack: &mut Stack<'_>,
         tables: &mut Tables,
     ) -> Option<StringId> {
         if let Some(known) = self.hosts.get(&connection) {
             return *known;
         }
         let (depth, place) = Marks::host(top)?;
-        let frame = *look.frames().iter().rev().nth(depth)?;
-        let mut reader = look.locals();
+        let frame = *stack.frames().iter().rev().nth(depth)?;
+        let mut reader = stack.locals();
         let local = reader.find(&frame, place.local)?;
         let object = reader.value(&frame, local)?;
         let [name] = match *place.attributes {

@@ -9,13 +9,13 @@ use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
 use super::names::Names;
 use super::requests::{LocalTime, News};
 use super::thread::{Glance, Track};
-use crate::endpoint::{Attribution, Look, Shared};
+use crate::endpoint::{Attribution, Shared};
 use crate::model::{
     Evidence, Frame, Grade, On, OnId, ProcessFacts, ProcessId, Sample, StackId, StackNode, State,
     Tables, TargetProcess, Thread,
 };
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
-use crate::python::{self, FoundFrame, Runtime};
+use crate::python::{self, FoundFrame, Runtime, Stack};
 use crate::server::{Membership, worker_class_of_file};
 use crate::state::Marks;
 use crate::statement::{self, Statements};
@@ -371,12 +371,12 @@ impl Target {
             (None, Some(tid)) if tid.get() == main => "MainThread",
             _ => "thread",
         };
-        let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
+        let mut read = Stack::of_thread(&mut self.runtime, &self.memory, index);
         let top = if stack_holds { top } else { &[] };
         let tables = &mut common.tables;
-        let on = common.names.on(waiting, top, self.net_namespace, &mut look, tables);
+        let on = common.names.on(waiting, top, self.net_namespace, &mut read, tables);
         let attributed = self.attribution.attribute(
-            &mut look,
+            &mut read,
             &mut track.request,
             state,
             name,

@@ -21,7 +21,7 @@ pub use normalise::{LONGEST, normalise};
 pub use quoting::Dialect;
 
 use crate::model::{Statement, StatementId, Tables};
-use crate::python::{Argument, FoundFrame, Local, Locals, ReadMemory, Runtime};
+use crate::python::{Argument, FoundFrame, Local, Locals, Stack};
 use drivers::{Driver, Quoting, Says, command_name, dialect_named, driver_of};
 
 /// How far from the leaf a driver's call may be.
@@ -66,22 +66,6 @@ impl Shared {
     }
 }
 
-/// One thread of a process at the last look, and the memory to read more from.
-pub struct Look<'a> {
-    /// The interpreter.
-    pub runtime: &'a mut Runtime,
-    /// The process' memory.
-    pub memory: &'a dyn ReadMemory,
-    /// The thread's position in [`Runtime::threads`].
-    pub index: usize,
-}
-
-impl std::fmt::Debug for Look<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Look").field("index", &self.index).finish_non_exhaustive()
-    }
-}
-
 /// An execution that is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Execution {
@@ -96,7 +80,7 @@ pub struct Execution {
 pub struct Statements {
     /// By [`FoundFrame::code_index`].
     roles: Vec<Role>,
-    /// The [`Runtime::code_generation`] of `roles`.
+    /// The [`crate::python::Runtime::code_generation`] of `roles`.
     generation: u64,
     /// By the fingerprint of the text.
     known: FxHashMap<u64, StatementId>,
@@ -131,32 +115,31 @@ struct Call {
 }
 
 impl Statements {
-    /// What the thread of a look asks a database, if it is in a driver's call. `None` too if
+    /// What the thread of a stack asks a database, if it is in a driver's call. `None` too if
     /// the call is over by now.
     pub fn read(
         &mut self,
-        look: &mut Look<'_>,
+        stack: &mut Stack<'_>,
         shared: &mut Shared,
         tables: &mut Tables,
     ) -> Option<Execution> {
-        let call = self.call(look, tables)?;
+        let call = self.call(stack, tables)?;
         let Call { frame, position, driver, slots } = call;
-        let Look { runtime, memory, index } = look;
         let statement = match driver.says {
             Says::Always(text) => shared.intern(text, tables),
             Says::Local(_) | Says::Command(_) => {
-                let mut locals = runtime.locals(*memory);
+                let mut locals = stack.locals();
                 self.text(&call, slots.text?, &mut locals, shared, tables)?
             }
         };
         // Frames are `Copy` and few; the runtime is needed for their locals.
         let mut callers = [None; 8];
         let before = position.saturating_sub(callers.len());
-        let frames = runtime.threads().get(*index)?.frames();
-        for (caller, frame) in callers.iter_mut().zip(frames.get(before..position)?) {
+        let frames = stack.frames().get(before..position)?;
+        for (caller, frame) in callers.iter_mut().zip(frames) {
             *caller = Some(*frame);
         }
-        let mut locals = runtime.locals(*memory);
+        let mut locals = stack.locals();
         let seed = statement.index() as u64;
         let callers = callers.iter().flatten();
         let digest = locals.digest(&frame, callers, slots.parameters, seed);
@@ -164,12 +147,12 @@ impl Statements {
     }
 
     /// The call of a driver nearest to the leaf; or the framework's that made it.
-    fn call(&mut self, look: &mut Look<'_>, tables: &Tables) -> Option<Call> {
-        if self.generation != look.runtime.code_generation() {
-            self.generation = look.runtime.code_generation();
+    fn call(&mut self, stack: &mut Stack<'_>, tables: &Tables) -> Option<Call> {
+        if self.generation != stack.runtime.code_generation() {
+            self.generation = stack.runtime.code_generation();
             self.roles.clear();
         }
-        let depth = look.runtime.threads().get(look.index)?.frames().len();
+        let depth = stack.frames().len();
         let mut found: Option<Call> = None;
         for position in (0..depth).rev().take(NEAREST + ABOVE) {
             let from_leaf = depth - 1 - position;
@@ -177,8 +160,8 @@ impl Statements {
             if from_leaf > last {
                 break;
             }
-            let frame = *look.runtime.threads().get(look.index)?.frames().get(position)?;
-            let Role::Known(driver, slots) = self.role(&frame, look, tables) else { continue };
+            let frame = *stack.frames().get(position)?;
+            let Role::Known(driver, slots) = self.role(&frame, stack, tables) else { continue };
             let call = Call { frame, position, driver, slots };
             if matches!(driver.says, Says::Command(_)) && found.is_none() {
                 return Some(call);
@@ -191,7 +174,7 @@ impl Statements {
         found
     }
 
-    fn role(&mut self, frame: &FoundFrame, look: &mut Look<'_>, tables: &Tables) -> Role {
+    fn role(&mut self, frame: &FoundFrame, stack: &mut Stack<'_>, tables: &Tables) -> Role {
         let code = frame.code_index();
         match self.roles.get(code) {
             Some(Role::NotAsked) | None => {}
@@ -201,7 +184,7 @@ impl Statements {
         let role = match driver_of(tables.string(function.name), tables.string(function.file)) {
             None => Role::None,
             Some(driver) => {
-                let mut locals = look.runtime.locals(look.memory);
+                let mut locals = stack.locals();
                 let text = match driver.says {
                     Says::Local(name) | Says::Command(name) => Some(name),
                     Says::Always(_) => None,

@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 
-use farrier::endpoint::{Attribution, Look, Shared, ThreadRequest};
+use farrier::endpoint::{Attribution, Shared, ThreadRequest};
 use farrier::model::{State, Tables, Tee};
 use farrier::process::{Batch, ReadMemory, SnapshotMemory};
 use farrier::profile::Builder;
-use farrier::python::Runtime;
+use farrier::python::{Runtime, Stack};
 use farrier::recording::{Writer, replay};
 use farrier::report::{FlameGraph, Folded, Json, Report, Text};
 use farrier::units::RemoteAddress;
@@ -153,9 +153,9 @@ impl Victim<'_> {
             let thread = &runtime.threads()[index];
             let _ = runtime.gil(thread.gil());
             let is_deep = thread.frames().len() > 100;
-            let mut look = Look { runtime, memory: &memory, index };
+            let mut stack = Stack::of_thread(runtime, &memory, index);
             let request = &mut requests[index];
-            attribution.attribute(&mut look, request, State::Running, "thread", shared, tables);
+            attribution.attribute(&mut stack, request, State::Running, "thread", shared, tables);
             memory.check("a request");
             if how & 2 != 0 && !is_deep {
                 strings_behind(runtime, &memory, tables, index);

@@ -2,7 +2,7 @@
 
 use super::{Clock, Common, Second, Target};
 use crate::model::Grade;
-use crate::statement::Look;
+use crate::python::Stack;
 use crate::units::Nanos;
 
 /// How often a second look is taken of threads whose stacks do not hold.
@@ -20,9 +20,9 @@ impl Target {
             if !matches!(grade, Some(Grade::Exact | Grade::Functions)) {
                 continue;
             }
-            let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
+            let mut stack = Stack::of_thread(&mut self.runtime, &self.memory, index);
             let (known, tables) = (&mut common.known_statements, &mut common.tables);
-            let execution = self.statements.read(&mut look, known, tables);
+            let execution = self.statements.read(&mut stack, known, tables);
             self.tracks[index].read = execution.map(|execution| (execution, clock.now()));
         }
     }
@@ -73,9 +73,9 @@ impl Target {
         if !matches!(grade, Some(Grade::Exact | Grade::Functions | Grade::Partial)) {
             return false;
         }
-        let mut look = Look { runtime: &mut self.runtime, memory: &self.memory, index };
+        let mut stack = Stack::of_thread(&mut self.runtime, &self.memory, index);
         let (known, tables) = (&mut common.known_statements, &mut common.tables);
-        let now = self.statements.read(&mut look, known, tables);
+        let now = self.statements.read(&mut stack, known, tables);
         let found = if now == Some(first.execution) { Second::GoesOn } else { Second::Ended };
         common.executions.looked_again(&first, clock.now(), found);
         true
