@@ -75,7 +75,7 @@ impl Image {
     }
 
     /// Its writable memory, with what follows its last mapping without a gap and without
-    /// a name (`.bss`): start and end of each range.
+    /// a name (`.bss`): start and end of each range. Neighbours are one range.
     pub fn writable(&self) -> &[(RemoteAddress, RemoteAddress)] {
         &self.writable
     }
@@ -252,7 +252,7 @@ fn is_mapped(file: &File, mapping: &Mapping, head: &[u8]) -> bool {
 /// The writable ranges that belong to the image whose first mapping is at `index`.
 fn writable(mappings: &[Mapping], index: usize) -> Vec<(RemoteAddress, RemoteAddress)> {
     let Some(first) = mappings.get(index) else { return Vec::new() };
-    let mut ranges = Vec::new();
+    let mut ranges: Vec<(RemoteAddress, RemoteAddress)> = Vec::new();
     let mut end = first.start;
     for (position, mapping) in mappings.iter().enumerate().skip(index) {
         let same = mapping.path == first.path && mapping.inode == first.inode;
@@ -263,7 +263,11 @@ fn writable(mappings: &[Mapping], index: usize) -> Vec<(RemoteAddress, RemoteAdd
         }
         end = mapping.end;
         if mapping.writable {
-            ranges.push((mapping.start, mapping.end));
+            match ranges.last_mut() {
+                // An object may begin in a page of the file and end in `.bss`.
+                Some(last) if last.1 == mapping.start => last.1 = mapping.end,
+                _ => ranges.push((mapping.start, mapping.end)),
+            }
         }
     }
     ranges

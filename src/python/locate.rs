@@ -5,6 +5,7 @@
 //! | place | section `.PyRuntime` | 3.10 and later, stripped too |
 //! | place | symbol `_PyRuntime` | 3.8 and later, where symbols are exported |
 //! | place | the first bytes of `_Py_DebugOffsets`, in writable memory | 3.13 and later |
+//! | place | the shape of `_PyRuntime.interpreters`, in writable memory | 3.8 to 3.12, found out by trial |
 //! | version | `_Py_DebugOffsets` | 3.13 and later |
 //! | version | symbol `Py_Version` | 3.11 and later |
 //! | version | the text that `Py_GetVersion()` returns, in `.bss` | all |
@@ -31,6 +32,17 @@ pub(super) struct Located {
     pub(super) lists: Lists,
 }
 
+/// Where `_PyRuntime` is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// Where a file or its exported symbols say.
+    Stated,
+    /// By its first bytes.
+    Cookie,
+    /// By what its list of interpreters looks like.
+    Shape,
+}
+
 /// Tries every place that `images` suggest.
 ///
 /// # Errors
@@ -44,16 +56,21 @@ pub(super) fn locate(
 ) -> Result<Located, Error> {
     let mut nearest = Error::NotPython;
     let mut any = false;
-    for scan in [false, true] {
+    for search in [Search::Stated, Search::Cookie, Search::Shape] {
         // Files without sections and symbols are searched only where nothing is stated.
-        if scan && any {
+        if any {
             break;
         }
         for image in images {
-            let places = if scan { cookies(image, memory, batch) } else { stated(image) };
+            let places = match search {
+                Search::Stated => stated(image),
+                Search::Cookie => cookies(image, memory, batch),
+                Search::Shape => shapes(image, memory, batch),
+            };
             for runtime in places {
-                any = true;
-                match at(runtime, image, memory, batch, names) {
+                // Much has that shape by chance: that says nothing of the next place.
+                any |= search != Search::Shape;
+                match at(runtime, search, image, memory, batch, names) {
                     Ok(located) => return Ok(located),
                     Err(error) if error.is_nearer_than(&nearest) => nearest = error,
                     Err(_) => {}
@@ -91,20 +108,73 @@ fn cookies(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Vec<Rem
     places
 }
 
+/// The places in an image's writable memory that look as `_PyRuntime` does where it lists
+/// the interpreters. For a program that exports nothing and was stripped, of a version that
+/// the text of its version tells.
+fn shapes(image: &Image, memory: &dyn ReadMemory, batch: &mut Batch) -> Vec<RemoteAddress> {
+    /// A process has one; how many look so is the target's choice.
+    const MOST: usize = 64;
+    let Some(version) = banner(image, memory, batch) else { return Vec::new() };
+    let Ok(layout) = Layout::from_table(version) else { return Vec::new() };
+    let head = layout.runtime.interpreters_head as u64;
+    let mut places = Vec::new();
+    search(image, memory, batch, |address, bytes| {
+        for offset in (0..bytes.len()).step_by(8) {
+            if places.len() < MOST
+                && let Some(true) = bytes.get(offset..).and_then(lists_interpreters)
+            {
+                let listed = address.plus(offset.saturating_add(LISTED) as u64);
+                let place = RemoteAddress::new(listed.get().wrapping_sub(head));
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        None::<()>
+    });
+    places
+}
+
+/// How far before `interpreters.head` the words begin that [`lists_interpreters`] wants.
+const LISTED: usize = 16;
+
+/// Whether these words are `finalizing` (null while the interpreter is up) and then
+/// `interpreters`: its `mutex`, `head`, `main` and `next_id`, which follow one another in
+/// `struct pyruntimestate` from 3.8 to 3.12 (`Include/internal/pycore_runtime.h`).
+fn lists_interpreters(bytes: &[u8]) -> Option<bool> {
+    /// Interpreters that were ever made, at the most: fewer than the least address of a
+    /// program's own data.
+    const MOST_EVER: u64 = 1 << 16;
+    let view = View(bytes);
+    let (finalizing, mutex) = (view.address(0)?, view.address(8)?);
+    let (head, main, next) = (view.address(LISTED)?, view.address(24)?, view.u64(32)?);
+    let only = next != 1 || head == main;
+    Some(
+        finalizing.is_null()
+            && [mutex, head, main].into_iter().all(RemoteAddress::is_plausible)
+            && (1..MOST_EVER).contains(&next)
+            && only,
+    )
+}
+
 fn at(
     runtime: RemoteAddress,
+    search: Search,
     image: &Image,
     memory: &dyn ReadMemory,
     batch: &mut Batch,
     names: &mut Names,
 ) -> Result<Located, Error> {
-    let (version, layout) = match debug_offsets(runtime, memory, batch) {
+    let (version, mut layout) = match debug_offsets(runtime, memory, batch) {
         Some(header) => Layout::from_debug_offsets(&header)?,
         None => {
             let version = version(image, memory, batch).ok_or(Error::NotPython)?;
             (version, Layout::from_table(version)?)
         }
     };
+    if search == Search::Shape {
+        layout.trust = Trust::Trial;
+    }
     let mut objects = Objects::new(memory, &layout, batch, names);
     // Threads come and go while their list is read.
     const TRIES: usize = 3;
@@ -118,6 +188,8 @@ fn at(
     }
     Err(match layout.trust {
         Trust::Known => Error::NotReady,
+        // It was somebody else's memory.
+        Trust::Trial if search == Search::Shape => Error::NotPython,
         Trust::Trial => Error::Untrusted { version, what: "lists of threads" },
     })
 }

@@ -1,5 +1,6 @@
 //! A self-check for interpreters that farrier was never compared with: versions newer than
-//! the tables, pre-releases, builds without a GIL.
+//! the tables, pre-releases, builds without a GIL, and those that were found by what they
+//! look like.
 //!
 //! Such an interpreter states most of its offsets itself, but what it does not state may
 //! have changed. So before anything is shown of it, what is read with the offsets has to
@@ -55,8 +56,10 @@ pub(super) fn hold(
 /// Every thread that is up has a number that a kernel gives (PIDs end at 2^22 on Linux), no
 /// two have the same, and there is one.
 fn numbers_hold(runtime: &Runtime) -> bool {
-    let numbers = runtime.threads().iter().map(|thread| thread.stated_tids()[0]);
-    let numbers: Vec<u32> = numbers.filter(|&number| number != 0).collect();
+    let stated = runtime.threads().iter().map(|thread| thread.stated_tids());
+    // Up to 3.10 the interpreter does not say it, and what does may not be there.
+    let first = stated.filter_map(|numbers| numbers.into_iter().find(|&number| number != 0));
+    let numbers: Vec<u32> = first.collect();
     let distinct: FxHashSet<_> = numbers.iter().collect();
     !numbers.is_empty()
         && distinct.len() == numbers.len()
