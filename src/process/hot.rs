@@ -218,6 +218,13 @@ pub fn raise_descriptor_limit() -> u64 {
     }
 }
 
+/// Lets sleeps of the calling thread end when they are due: the kernel may add 50 us of
+/// its own to each otherwise (`PR_SET_TIMERSLACK`), which is as long as some executions that
+/// are waited for. Whether it could be done.
+pub fn sleep_precisely() -> bool {
+    nix::sys::prctl::set_timerslack(1).is_ok()
+}
+
 /// The CPU time that our own process has used, all threads together.
 pub fn own_cpu() -> Nanos {
     clock(ClockId::CLOCK_PROCESS_CPUTIME_ID)

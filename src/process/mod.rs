@@ -49,7 +49,10 @@ pub use batch::{Batch, Slot};
 pub use cgroup::cpu_quota;
 pub use cold::Mapping;
 pub use error::{Error, Result};
-pub use hot::{Call, RunFlag, Schedstat, Syscall, ThreadFiles, own_cpu, raise_descriptor_limit};
+pub use hot::{
+    Call, RunFlag, Schedstat, Syscall, ThreadFiles, own_cpu, raise_descriptor_limit,
+    sleep_precisely,
+};
 pub use image::{Image, Images};
 pub use listeners::{AcceptQueue, Listeners, ServiceOf};
 pub use machine::{cpus_online, host_name};

@@ -119,6 +119,7 @@ impl Session {
     /// that came nearest.
     pub fn attach(options: Options, stop: impl Fn() -> bool) -> Result<Self, Error> {
         process::raise_descriptor_limit();
+        process::sleep_precisely();
         let clock = Clock::start(options.rate_hz);
         let facts = Facts {
             farrier_version: env!("CARGO_PKG_VERSION").to_owned(),
