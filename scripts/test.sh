@@ -15,6 +15,7 @@ programs=(
     strace:strace chromium:chromium setpriv:util-linux unshare:util-linux ip:iproute2
     gcc:gcc strip:binutils uwsgi_python3:uwsgi-plugin-python3 apache2:libapache2-mod-wsgi-py3
     x86_64-linux-gnu-python3.11-config:libpython3.11-dev redis-server:redis-server
+    mariadbd:mariadb-server
 )
 packages=()
 for entry in "${programs[@]}"; do

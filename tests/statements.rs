@@ -3,16 +3,18 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use common::{
-    Gunicorn, Load, Postgres, Redis, Script, Summary, alone, interpreter, interpreters, run, say,
+    Gunicorn, Load, MariaDb, Postgres, Redis, Script, Summary, alone, interpreter, interpreters,
+    run, say,
 };
 use farrier::model::{
-    ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
+    ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
 };
 use farrier::process::Process;
 use farrier::sampler;
@@ -222,9 +224,33 @@ fn executions_are_counted_on_3_15() {
     executions_are_counted("3.15");
 }
 
-/// What each thread was seen to ask, by its name.
+/// What each thread was seen to ask, by its name, and whom it waited for meanwhile; how often.
 #[derive(Default)]
-struct Asked(std::collections::BTreeMap<String, std::collections::BTreeSet<Option<String>>>);
+struct Asked(BTreeMap<String, BTreeMap<(Option<String>, Option<String>), u32>>);
+
+impl Asked {
+    fn of(script: &Script, seconds: f64) -> Self {
+        let options = sampler::Options {
+            roots: vec![Process::open(Pid::new(script.pid())).expect("it runs")],
+            follow_children: true,
+            rate_hz: 100.0,
+            max_cpu: None,
+            same_cpu: true,
+            statements: true,
+            max_depth: 16_384,
+            duration: Some(Duration::from_secs_f64(seconds)),
+            command: Vec::new(),
+            just_started: false,
+        };
+        let mut session = sampler::Session::attach(options, || false).expect("it is Python");
+        let mut asked = Self::default();
+        session.run(&mut asked, || false).expect("this sink never fails");
+        for text in session.tables().strings() {
+            assert!(!text.contains("zq") && !text.contains("4711"), "{text}");
+        }
+        asked
+    }
+}
 
 impl Sink for Asked {
     fn begin(&mut self, _: &Session) -> io::Result<()> {
@@ -238,7 +264,12 @@ impl Sink for Asked {
             let name = tables.string(tables.thread(sample.thread).name).to_owned();
             let statement = sample.statement.map(|it| tables.statement(it).text);
             let text = statement.map(|text| tables.string(text).to_owned());
-            self.0.entry(name).or_default().insert(text);
+            let on = sample.on.map(|it| tables.on(it));
+            let on = match on {
+                Some(On::Named(peer)) => Some(tables.string(peer).to_owned()),
+                _ => None,
+            };
+            *self.0.entry(name).or_default().entry((text, on)).or_default() += 1;
         }
         Ok(())
     }
@@ -261,29 +292,40 @@ fn texts_of_all_kinds_are_read_on_all_versions() {
     let _alone = alone();
     for python in interpreters() {
         let script = Script::start(&python, "asking.py", &["stand"]);
-        let options = sampler::Options {
-            roots: vec![Process::open(Pid::new(script.pid())).expect("it runs")],
-            follow_children: true,
-            rate_hz: 100.0,
-            max_cpu: None,
-            same_cpu: true,
-            statements: true,
-            max_depth: 16_384,
-            duration: Some(Duration::from_millis(500)),
-            command: Vec::new(),
-            just_started: false,
-        };
-        let mut session = sampler::Session::attach(options, || false).expect("it is Python");
-        let mut asked = Asked::default();
-        session.run(&mut asked, || false).expect("this sink never fails");
+        let asked = Asked::of(&script, 0.5);
         for (name, expected) in script.truth().as_object().expect("an object") {
             let expected = expected.as_str().map(str::to_owned);
             let seen = asked.0.get(name).unwrap_or_else(|| panic!("no thread {name}"));
-            let seen: Vec<_> = seen.iter().collect();
+            let seen: Vec<_> = seen.keys().map(|(text, _)| text).collect();
             assert_eq!(seen, [&expected], "CPython {}, thread {name}", python.version);
         }
-        for text in session.tables().strings() {
-            assert!(!text.contains("zq") && !text.contains("4711"), "{text}");
+    }
+}
+
+#[test]
+fn real_drivers_say_what_they_ask_and_whom() {
+    let _alone = alone();
+    let (Some(mariadb), Some(postgres)) = (MariaDb::start(), Postgres::start()) else { return };
+    let ports = [mariadb.port().to_string(), postgres.port().to_string()];
+    for version in ["3.8", "3.11", "3.13", "3.15"] {
+        let Some(python) = interpreter(version) else { continue };
+        let script = Script::start(&python, "drivers.py", &[&ports[0], &ports[1]]);
+        let asked = Asked::of(&script, 2.0);
+        for (name, expected) in script.truth().as_object().expect("an object") {
+            let seen = asked.0.get(name).unwrap_or_else(|| panic!("no thread {name}"));
+            let all: u32 = seen.values().sum();
+            // What a driver does besides is short.
+            let mut told = 0;
+            for ((statement, on), count) in seen {
+                let Some(statement) = statement else { continue };
+                let texts = expected["statements"].as_array().expect("a list");
+                assert!(texts.contains(&Value::from(statement.as_str())), "{name}: {statement}");
+                let is_first = texts[0] == statement.as_str();
+                told +=
+                    if is_first && on.as_deref() == expected["on"].as_str() { *count } else { 0 };
+            }
+            say(&format!("CPython {version}, {name}: {told} of {all} samples told"));
+            assert!(f64::from(told) > 0.8 * f64::from(all), "{name}: {seen:?}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) use observe::{
     NamedFrame, Observed, Seen, Where, chance, differences, distance, observe, start_on, two_cpus,
 };
 pub(crate) use saved::Saved;
-pub(crate) use services::{Postgres, Redis};
+pub(crate) use services::{MariaDb, Postgres, Redis};
 pub(crate) use target::{Gunicorn, Load, Script, children_of, signal};
 
 /// The longest that a test waits for something that should come at once.

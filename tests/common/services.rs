@@ -1,4 +1,4 @@
-//! Servers that applications talk to: the real PostgreSQL and the real Redis, as Debian's
+//! Servers that applications talk to: the real PostgreSQL, MariaDB and Redis, as Debian's
 //! packages have them, on free ports of the loopback interface and with their files in
 //! folders of their own.
 
@@ -207,6 +207,74 @@ fn psql(programs: &Path, port: u16, statement: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// A program that is in the search path or where only root usually looks.
+fn find_program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
+}
+
+/// A MariaDB whose user `farrier` needs no password.
+pub(crate) struct MariaDb {
+    _server: Server,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl MariaDb {
+    /// Starts one; `None`, said, if there is no MariaDB here.
+    pub(crate) fn start() -> Option<Self> {
+        let programs = find_program("mariadbd").zip(find_program("mariadb-install-db"));
+        let Some((program, install)) = programs else {
+            skip("MariaDB (the package mariadb-server) not found");
+            return None;
+        };
+        let folder = TempDir::new().expect("a temporary folder");
+        let data = folder.path().join("data");
+        let as_root: &[&str] = if is_root() { &["--user=root"] } else { &[] };
+        let output = Command::new(install)
+            .args(["--no-defaults", "--auth-root-authentication-method=normal"])
+            .args(["--skip-test-db", "--skip-name-resolve"])
+            .args(as_root)
+            .arg(format!("--datadir={}", data.display()))
+            .stdin(Stdio::null())
+            .output()
+            .expect("mariadb-install-db starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let init = folder.path().join("init.sql");
+        let users = "CREATE USER farrier@'127.0.0.1'; GRANT ALL ON *.* TO farrier@'127.0.0.1';";
+        std::fs::write(&init, format!("{}\n", users.replace("; ", ";\n")))
+            .expect("a temporary folder");
+        for _ in 0..PORTS_TRIED {
+            let port = free_port();
+            let mut mariadb = Command::new(&program);
+            mariadb.arg("--no-defaults").args(as_root).args(["--bind-address=127.0.0.1"]);
+            mariadb.arg(format!("--port={port}")).arg("--skip-name-resolve");
+            for (option, file) in [
+                ("datadir", &data),
+                ("init-file", &init),
+                ("socket", &folder.path().join("socket")),
+                ("pid-file", &folder.path().join("pid")),
+            ] {
+                mariadb.arg(format!("--{option}={}", file.display()));
+            }
+            // SIGKILL: it has nothing to keep, and takes seconds to end.
+            let mut server = Server::spawn(mariadb, "KILL");
+            if server.wait(|| TcpStream::connect(("127.0.0.1", port)).is_ok()) {
+                return Some(Self { _server: server, port, _folder: folder });
+            }
+        }
+        panic!("MariaDB does not start");
+    }
+
+    /// The port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
 /// A Redis that saves nothing.
 pub(crate) struct Redis {
     _server: Server,
@@ -217,11 +285,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// Starts one; `None`, said, if there is no Redis here.
     pub(crate) fn start() -> Option<Self> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&path)
-            .map(|folder| folder.join("redis-server"))
-            .find(|program| program.is_file());
-        let Some(program) = program else {
+        let Some(program) = find_program("redis-server") else {
             skip("Redis (the package redis-server) not found");
             return None;
         };
