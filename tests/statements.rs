@@ -224,9 +224,12 @@ fn executions_are_counted_on_3_15() {
     executions_are_counted("3.15");
 }
 
-/// What each thread was seen to ask, by its name, and whom it waited for meanwhile; how often.
+/// A statement, if any, and whom the thread waited for meanwhile.
+type Asking = (Option<String>, Option<String>);
+
+/// How often each thread was seen to ask what, by its name.
 #[derive(Default)]
-struct Asked(BTreeMap<String, BTreeMap<(Option<String>, Option<String>), u32>>);
+struct Asked(BTreeMap<String, BTreeMap<Asking, u32>>);
 
 impl Asked {
     fn of(script: &Script, seconds: f64) -> Self {
