@@ -16,7 +16,7 @@ use goblin::elf::{Elf, Header, ProgramHeader, SectionHeader, Sym};
 pub(super) const SYMBOLS: [&str; 2] = ["_PyRuntime", "Py_Version"];
 
 /// Sections that anyone here looks for.
-const SECTIONS: [&str; 1] = [".PyRuntime"];
+const SECTIONS: [&str; 2] = [".PyRuntime", ".AsyncioDebug"];
 
 /// How much of a file's start is read at once: the header, and nearly always the program
 /// headers.

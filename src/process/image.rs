@@ -163,6 +163,42 @@ impl Images {
         Ok(images)
     }
 
+    /// Where the section is in which `asyncio` states its own offsets (from 3.14): in the
+    /// extension module `_asyncio`, or where that is built in. `None` if it is not loaded.
+    ///
+    /// # Errors
+    /// The process is gone, or its mappings may not be read.
+    pub fn asyncio_debug(&mut self, process: &Process) -> Result<Option<RemoteAddress>> {
+        let mappings = process.mappings()?;
+        let exe = process.exe_identity().ok();
+        let memory = LiveMemory::new(process.clone());
+        for mapping in &mappings {
+            let Some(path) = mapping.path.as_deref() else { continue };
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let likely = ["_asyncio.", "libpython"].iter().any(|start| name.starts_with(start));
+            let is_executable = exe.is_some_and(|exe| exe.inode == mapping.inode);
+            let is_start = mapping.offset == 0 && mapping.inode != 0 && mapping.readable;
+            if !is_start || !(likely || is_executable) {
+                continue;
+            }
+            self.batch.clear();
+            let slot = self.batch.ask(mapping.start, HEAD);
+            memory.read(&mut self.batch)?;
+            let head = self.batch.prefix(slot).unwrap_or_default().to_vec();
+            let Some(exports) = Exports::read(mapping.start, &memory, &mut self.batch) else {
+                continue;
+            };
+            let bias = exports.bias();
+            let file = self.file(process, mapping, &head);
+            let sections = file.iter().flat_map(|file| &file.sections);
+            let mut named = sections.filter(|(name, _)| *name == ".AsyncioDebug");
+            if let Some((_, address)) = named.next() {
+                return Ok(Some(RemoteAddress::new(address.wrapping_add(bias))));
+            }
+        }
+        Ok(None)
+    }
+
     /// What is known of a candidate; `None` if it is no ELF file.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! locate   images ─► _PyRuntime, version ─► Layout (a table's row, or _Py_DebugOffsets)
 //! threads  interpreters ─► thread states ─► names
 //! look     every tick: walk (asks) ─► Batch ─► walk (frames) ─► code ─► FrameId
+//! tasks    what tasks of asyncio are suspended in
 //! trial    an interpreter that is not known: does what is read of it make sense?
 //! locals   when a request is first seen: names, str, dict, attributes
 //! ```
@@ -39,6 +40,7 @@ mod locks;
 mod objects;
 mod reader;
 mod stack;
+mod tasks;
 mod thread_names;
 mod threads;
 mod trial;
@@ -53,4 +55,5 @@ pub use gil::Gil;
 pub use locals::{Local, Locals};
 pub use reader::{Look, Runtime};
 pub use stack::{FoundFrame, PythonThread, Stack};
+pub use tasks::{SuspendedTask, Tasks};
 pub use version::Version;

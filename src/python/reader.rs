@@ -35,18 +35,18 @@ const MOST_FOR_CODES: (u64, u64) = (12_000, 16 << 20);
 pub struct Runtime {
     address: RemoteAddress,
     version: Version,
-    layout: Layout,
-    codes: Codes,
-    interpreters: Vec<Interpreter>,
-    threads: Vec<PythonThread>,
+    pub(super) layout: Layout,
+    pub(super) codes: Codes,
+    pub(super) interpreters: Vec<Interpreter>,
+    pub(super) threads: Vec<PythonThread>,
     batch: Batch,
     /// A second batch, for objects that are read in between.
-    objects_batch: Batch,
-    names: Names,
+    pub(super) objects_batch: Batch,
+    pub(super) names: Names,
     kinds: Kinds,
-    tick: u64,
+    pub(super) tick: u64,
     /// Up to where the counts of `objects_batch` may grow in this look.
-    most_for_codes: (u64, u64),
+    pub(super) most_for_codes: (u64, u64),
     /// Codes that were used in the last look and whose fingerprints come with the next.
     used: Vec<CodeId>,
     fingerprints: Vec<Check>,
@@ -229,11 +229,7 @@ impl Runtime {
         wanted: &[usize],
     ) -> Result<Look, Error> {
         self.tick = self.tick.saturating_add(1);
-        let objects = &self.objects_batch;
-        self.most_for_codes = (
-            objects.calls().saturating_add(MOST_FOR_CODES.0),
-            objects.bytes_read().saturating_add(MOST_FOR_CODES.1),
-        );
+        self.bound_codes();
         self.batch.clear();
         self.ask_first_round(wanted);
         memory.read(&mut self.batch)?;
@@ -258,6 +254,15 @@ impl Runtime {
         outcome?;
         self.resolve(wanted, tables);
         Ok(Look { threads_changed })
+    }
+
+    /// From here on no more than so much may be spent on code objects.
+    pub(super) const fn bound_codes(&mut self) {
+        let objects = &self.objects_batch;
+        self.most_for_codes = (
+            objects.calls().saturating_add(MOST_FOR_CODES.0),
+            objects.bytes_read().saturating_add(MOST_FOR_CODES.1),
+        );
     }
 
     fn ask_first_round(&mut self, wanted: &[usize]) {
