@@ -4,13 +4,13 @@ use super::gil::gil;
 use super::shares::{Shares, by_own_time, by_seconds, share};
 use super::statements::Statements;
 use super::summary::{
-    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, Listen, NoteRow, ProcessRow, Recorded,
-    Sampling, StateSeconds, Summary,
+    EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, Listen, LoopBlockedRow, NoteRow,
+    ProcessRow, Recorded, Sampling, StateSeconds, Summary, TasksRow,
 };
 use super::totals::{FunctionTotal, FunctionTotals};
 use super::waits::Waits;
-use crate::model::{Grade, ListenQueue, ProcessFacts, ProcessId, Tables};
-use crate::profile::Profile;
+use crate::model::{Grade, ListenQueue, ProcessFacts, ProcessId, State, Tables};
+use crate::profile::{LoopHolder, Profile, TasksSeen};
 use crate::units::Nanos;
 
 impl Summary {
@@ -51,6 +51,8 @@ impl Summary {
             gil: gil(profile, &shares),
             waits: waits.all(tables, &shares, &statements),
             statements: statements.all(&shares),
+            loop_blocked: loop_blocked(profile),
+            tasks: tasks(profile),
             listen: profile.listen().iter().map(|queue| listen(tables, queue)).collect(),
             notes: profile.notes().iter().map(note).collect(),
         }
@@ -115,6 +117,47 @@ fn processes(profile: &Profile) -> Vec<ProcessRow> {
     profile.processes().iter().map(row).collect()
 }
 
+fn loop_blocked(profile: &Profile) -> Vec<LoopBlockedRow> {
+    let tables = profile.tables();
+    let row = |holder: &LoopHolder| {
+        let function = tables.function(holder.function);
+        let text = |id| tables.string(id).to_owned();
+        let limits = LoopHolder::LIMITS.into_iter().zip(holder.times);
+        LoopBlockedRow {
+            pid: tables.process(holder.process).pid.get(),
+            endpoint: text(tables.endpoint(holder.endpoint).label),
+            function: text(function.name),
+            file: Some(text(function.file)).filter(|file| !file.is_empty()),
+            line: Some(function.first_line).filter(|&line| line > 0),
+            longest_ms: holder.longest.as_secs_f64() * 1e3,
+            seconds: holder.total.as_secs_f64(),
+            times: holder.times[0],
+            times_over_ms: limits.filter(|(_, times)| *times > 0).collect(),
+        }
+    };
+    let mut rows: Vec<_> = profile.loop_holders().iter().map(row).collect();
+    rows.sort_by(|one, other| by_seconds(one.longest_ms, other.longest_ms));
+    rows
+}
+
+fn tasks(profile: &Profile) -> Vec<TasksRow> {
+    let row = |seen: &TasksSeen| {
+        let own = profile.suspended().iter().filter(|cell| cell.process == seen.process);
+        let suspended: Nanos = own.map(|cell| cell.weight).sum();
+        let part = |part: u64, all: u64| part as f64 / all.max(1) as f64;
+        TasksRow {
+            pid: profile.tables().process(seen.process).pid.get(),
+            mean: part(seen.tasks, seen.looks),
+            most: seen.most,
+            looks: seen.looks,
+            looked_share: part(seen.looked, seen.tasks),
+            moved_share: part(seen.moved, seen.looked),
+            suspended_s: suspended.as_secs_f64(),
+        }
+    };
+    profile.tasks_seen().iter().map(row).collect()
+}
+
 fn sampling(profile: &Profile) -> Sampling {
     let mut grades = [0; Grade::ALL.len()];
     let mut evidence = EvidenceCounts::default();
@@ -148,6 +191,7 @@ struct EndpointSum {
     cpu: Nanos,
     gil_held: Nanos,
     requests: u64,
+    suspended: Nanos,
     seen: bool,
 }
 
@@ -170,6 +214,13 @@ fn endpoints(
         let sum = &mut sums[seen.endpoint.index()];
         sum.requests += seen.count;
         sum.seen = true;
+    }
+    for cell in profile.suspended() {
+        let sum = &mut sums[cell.endpoint.index()];
+        sum.seen = true;
+        if cell.state != State::Idle {
+            sum.suspended += cell.weight;
+        }
     }
     let mut functions = vec![Vec::new(); sums.len()];
     for (endpoint, totals) in &totals.by_endpoint {
@@ -196,6 +247,7 @@ fn endpoints(
             route: text(endpoint.route),
             framework: endpoint.framework.name(),
             handler: text(endpoint.handler),
+            suspended_s: sum.suspended.as_secs_f64(),
             seconds: sum.states.busy().as_secs_f64(),
             share: shares.of(sum.states.busy()),
             cpu_s: sum.cpu.as_secs_f64(),
@@ -209,7 +261,9 @@ fn endpoints(
         })
         .collect();
     rows.sort_by(|one, other| {
-        by_seconds(one.seconds, other.seconds).then_with(|| one.endpoint.cmp(&other.endpoint))
+        by_seconds(one.seconds, other.seconds)
+            .then_with(|| by_seconds(one.suspended_s, other.suspended_s))
+            .then_with(|| one.endpoint.cmp(&other.endpoint))
     });
     rows
 }

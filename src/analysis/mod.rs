@@ -12,8 +12,9 @@ mod waits;
 
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
-    GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, NoteRow, ProcessRow, Recorded, Sampling,
-    StateSeconds, Statement, StatementEndpoint, StatementRow, Summary, WaitPlace, WaitRow,
+    GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, LoopBlockedRow, NoteRow, ProcessRow,
+    Recorded, Sampling, StateSeconds, Statement, StatementEndpoint, StatementRow, Summary,
+    TasksRow, WaitPlace, WaitRow,
 };
 
 #[cfg(test)]

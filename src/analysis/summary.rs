@@ -5,6 +5,8 @@
 //! **non-idle** thread-seconds in the profile. What was not measured is `null` or an
 //! empty list.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
@@ -36,6 +38,10 @@ pub struct Summary {
     pub waits: Vec<WaitRow>,
     /// What databases were asked, by time.
     pub statements: Vec<StatementRow>,
+    /// Who held an event loop for 50 ms or more, longest first.
+    pub loop_blocked: Vec<LoopBlockedRow>,
+    /// The tasks of processes with an event loop.
+    pub tasks: Vec<TasksRow>,
     /// The sockets on which the servers listen.
     pub listen: Vec<Listen>,
     /// What a person should be told.
@@ -99,6 +105,49 @@ pub struct ProcessRow {
     pub exited: bool,
 }
 
+/// A function that held a process' event loop.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LoopBlockedRow {
+    /// The process.
+    pub pid: u32,
+    /// What was served.
+    pub endpoint: String,
+    /// The topmost function that was on the stack all the time.
+    pub function: String,
+    /// Its file.
+    pub file: Option<String>,
+    /// Its first line.
+    pub line: Option<u32>,
+    /// The longest time for which one callback held it, in milliseconds on the clock: right
+    /// to about one tick.
+    pub longest_ms: f64,
+    /// All of them together.
+    pub seconds: f64,
+    /// How many there were.
+    pub times: u64,
+    /// How many there were of so many milliseconds and more.
+    pub times_over_ms: BTreeMap<u64, u64>,
+}
+
+/// The tasks of a process.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TasksRow {
+    /// The process.
+    pub pid: u32,
+    /// How many there were on average, suspended or not.
+    pub mean: f64,
+    /// The most that there were at one look.
+    pub most: u32,
+    /// How often it was looked.
+    pub looks: u64,
+    /// Of all tasks at those looks, how many were read: these stand for all.
+    pub looked_share: f64,
+    /// Of those that were read, how many ran, had ended, or went on meanwhile.
+    pub moved_share: f64,
+    /// Task-seconds for which they were suspended, idle or not.
+    pub suspended_s: f64,
+}
+
 /// What the sampling is worth.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Sampling {
@@ -143,6 +192,9 @@ pub struct EndpointRow {
     pub framework: Option<&'static str>,
     /// The framework's name for what serves it.
     pub handler: Option<String>,
+    /// Task-seconds for which its tasks were suspended and not idle: beside `seconds`, not
+    /// among them.
+    pub suspended_s: f64,
     /// Time of the threads while they were at it, in all states but `idle`.
     pub seconds: f64,
     /// Of all non-idle thread-seconds.
@@ -189,6 +241,10 @@ pub struct EndpointWait {
     pub on: Option<String>,
     /// How long.
     pub seconds: f64,
+    /// Whether tasks waited, on no thread: then these are task-seconds, and not among those
+    /// of the endpoint's states.
+    #[serde(skip_serializing_if = "is_false")]
+    pub suspended: bool,
     /// The statement that was being carried out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,
@@ -297,8 +353,11 @@ pub struct WaitRow {
     pub on: Option<String>,
     /// How long.
     pub seconds: f64,
-    /// Of all non-idle thread-seconds.
+    /// Of all non-idle thread-seconds; of those of tasks, if it was tasks that waited.
     pub share: f64,
+    /// Whether tasks waited, on no thread: then these are task-seconds.
+    #[serde(skip_serializing_if = "is_false")]
+    pub suspended: bool,
     /// Who waited.
     pub endpoints: Vec<EndpointSeconds>,
     /// The lines of the application that waited, longest first; at the most ten.
@@ -469,4 +528,10 @@ impl Summary {
     pub fn busy_seconds(&self) -> f64 {
         self.states.busy().as_secs_f64()
     }
+}
+
+/// Leaves out what is not so.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

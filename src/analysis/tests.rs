@@ -44,6 +44,7 @@ fn endpoints_add_up_to_all_that_is_not_idle() {
             state: "io",
             on: Some("postgresql 10.0.0.5:5432".into()),
             seconds: 6.0,
+            suspended: false,
             statement: None
         }]
     );

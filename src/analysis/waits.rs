@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 
 use super::places::Places;
-use super::shares::{Shares, by_seconds};
+use super::shares::{Shares, by_seconds, share};
 use super::statements::Statements;
 use super::summary::{EndpointSeconds, EndpointWait, Statement, WaitPlace, WaitRow};
 use crate::model::{EndpointId, FrameId, On, OnId, State, StatementId, Tables};
@@ -13,14 +13,17 @@ use crate::units::Nanos;
 /// The states in which a thread waits for something outside itself that has a name.
 const WAITING: [State; 4] = [State::GilWait, State::Io, State::Lock, State::Sleep];
 
-type Key = (EndpointId, State, Option<OnId>, Option<StatementId>);
+/// Whether it was tasks that waited comes first: their time is not that of threads.
+type Key = (bool, EndpointId, State, Option<OnId>, Option<StatementId>);
 
 /// Time by endpoint, state, what was waited on, and the statement.
 #[derive(Debug)]
 pub(super) struct Waits {
     seconds: FxHashMap<Key, Nanos>,
     /// The application's lines that waited, by the same without the endpoint.
-    places: FxHashMap<(State, Option<OnId>), FxHashMap<FrameId, Nanos>>,
+    places: FxHashMap<(bool, State, Option<OnId>), FxHashMap<FrameId, Nanos>>,
+    /// The time of all tasks that waited.
+    suspended: Nanos,
 }
 
 /// As many of the application's lines are named for one thing waited on.
@@ -38,24 +41,38 @@ impl Waits {
             }
             // Who waits for the GIL does not wait for what it asked meanwhile.
             let statement = key.statement.filter(|_| key.state != State::GilWait);
-            let wait = (key.endpoint, key.state, key.on, statement);
+            let wait = (false, key.endpoint, key.state, key.on, statement);
             *seconds.entry(wait).or_default() += cell.weight;
             if let Some(line) = key.stack.and_then(|stack| lines.of(stack, profile.tables())) {
-                let places = places.entry((key.state, key.on)).or_default();
+                let places = places.entry((false, key.state, key.on)).or_default();
                 *places.entry(line).or_default() += cell.weight;
             }
         }
-        Self { seconds, places }
+        let mut suspended = Nanos::ZERO;
+        for cell in profile.suspended() {
+            if cell.state == State::Idle {
+                continue;
+            }
+            suspended += cell.weight;
+            let wait = (true, cell.endpoint, cell.state, cell.on, None);
+            *seconds.entry(wait).or_default() += cell.weight;
+            if let Some(line) = cell.stack.and_then(|stack| lines.of(stack, profile.tables())) {
+                let places = places.entry((true, cell.state, cell.on)).or_default();
+                *places.entry(line).or_default() += cell.weight;
+            }
+        }
+        Self { seconds, places, suspended }
     }
 
     /// Each endpoint's waits, longest first.
     pub(super) fn by_endpoint(&self, tables: &Tables) -> FxHashMap<EndpointId, Vec<EndpointWait>> {
         let mut rows: FxHashMap<_, Vec<EndpointWait>> = FxHashMap::default();
-        for (&(endpoint, state, on, statement), weight) in &self.seconds {
+        for (&(suspended, endpoint, state, on, statement), weight) in &self.seconds {
             rows.entry(endpoint).or_default().push(EndpointWait {
                 state: state.name(),
                 on: on.map(|on| on_text(tables, on)),
                 seconds: weight.as_secs_f64(),
+                suspended,
                 statement: statement.map(|it| statement_text(tables, it).to_owned()),
             });
         }
@@ -76,9 +93,9 @@ impl Waits {
         shares: &Shares,
         executions: &Statements,
     ) -> Vec<WaitRow> {
-        let mut places = FxHashMap::<(State, Option<OnId>), Parts>::default();
-        for (&(endpoint, state, on, statement), &weight) in &self.seconds {
-            let places = places.entry((state, on)).or_default();
+        let mut places = FxHashMap::<(bool, State, Option<OnId>), Parts>::default();
+        for (&(suspended, endpoint, state, on, statement), &weight) in &self.seconds {
+            let places = places.entry((suspended, state, on)).or_default();
             *places.endpoints.entry(endpoint).or_default() += weight;
             if let Some(statement) = statement {
                 *places.statements.entry(statement).or_default() += weight;
@@ -86,7 +103,7 @@ impl Waits {
         }
         let mut rows: Vec<_> = places
             .into_iter()
-            .map(|((state, on), places)| {
+            .map(|((suspended, state, on), places)| {
                 let Parts { endpoints: places, statements } = places;
                 let total: Nanos = places.values().copied().sum();
                 let mut endpoints: Vec<_> = places
@@ -104,9 +121,10 @@ impl Waits {
                     state: state.name(),
                     on: on.map(|on| on_text(tables, on)),
                     seconds: total.as_secs_f64(),
-                    share: shares.of(total),
+                    share: if suspended { share(total, self.suspended) } else { shares.of(total) },
+                    suspended,
                     endpoints,
-                    at: self.at(state, on, tables),
+                    at: self.at(suspended, state, on, tables),
                     statements: statements_of(tables, executions, state, on, statements),
                 }
             })
@@ -159,8 +177,14 @@ pub(super) fn statement_text(tables: &Tables, statement: StatementId) -> &str {
 
 impl Waits {
     /// The application's lines that waited on something, longest first.
-    fn at(&self, state: State, on: Option<OnId>, tables: &Tables) -> Vec<WaitPlace> {
-        let lines = self.places.get(&(state, on)).into_iter().flatten();
+    fn at(
+        &self,
+        suspended: bool,
+        state: State,
+        on: Option<OnId>,
+        tables: &Tables,
+    ) -> Vec<WaitPlace> {
+        let lines = self.places.get(&(suspended, state, on)).into_iter().flatten();
         let mut places: Vec<_> = lines
             .map(|(&line, weight)| {
                 let frame = tables.frame(line);

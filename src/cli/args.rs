@@ -128,6 +128,9 @@ struct ViewArgs {
     /// Threads that wait for work too
     #[arg(short, long)]
     idle: bool,
+    /// Draw what suspended tasks wait in, not threads
+    #[arg(long, conflicts_with = "gil")]
+    suspended: bool,
 }
 
 /// The arguments of `report`.
@@ -261,7 +264,7 @@ impl ViewArgs {
                 idle: self.idle,
                 frames: FrameStyle { line, full_filenames: self.full_filenames },
             },
-            selection: Selection { only_gil: self.gil, ..selection },
+            selection: Selection { only_gil: self.gil, suspended: self.suspended, ..selection },
         }
     }
 }

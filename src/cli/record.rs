@@ -16,8 +16,8 @@ use super::outputs::{Outputs, Place, stem, text};
 use super::progress::Bar;
 use super::stop::on_signals;
 use crate::model::{
-    Executions, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink,
-    Tables, Tick,
+    Executions, ListenQueue, LoopBlocked, Note, ProcessFacts, ProcessId, Progress, Sample, Session,
+    Sink, Suspended, Tables, TaskLook, Tick,
 };
 use crate::profile::{Builder, Profile};
 use crate::recording::Writer;
@@ -182,6 +182,23 @@ impl Sink for Pipeline<'_> {
         self.profile.tick(tables, tick, samples)?;
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         self.bar.tick(tables, tick, samples)
+    }
+
+    fn suspended(
+        &mut self,
+        tables: &Tables,
+        look: &TaskLook,
+        tasks: &[Suspended],
+    ) -> io::Result<()> {
+        self.record(|recording| recording.suspended(tables, look, tasks));
+        self.profile.suspended(tables, look, tasks)?;
+        self.bar.suspended(tables, look, tasks)
+    }
+
+    fn loop_blocked(&mut self, tables: &Tables, blocked: &LoopBlocked) -> io::Result<()> {
+        self.record(|recording| recording.loop_blocked(tables, blocked));
+        self.profile.loop_blocked(tables, blocked)?;
+        self.bar.loop_blocked(tables, blocked)
     }
 
     fn executions(&mut self, tables: &Tables, executions: &[Executions]) -> io::Result<()> {

@@ -2,10 +2,12 @@
 
 use std::io;
 
+use super::event_loop::LoopBlocked;
 use super::request::Request;
 use super::sample::{Sample, Tick};
 use super::session::{ListenQueue, ProcessFacts, Progress, Session};
 use super::statement::Executions;
+use super::suspended::{Suspended, TaskLook};
 use super::tables::{ProcessId, Tables};
 use crate::units::Nanos;
 
@@ -22,7 +24,7 @@ pub struct Note {
 /// and the replay of a recording call the same methods in the same order: `begin`
 /// once; then `process` before a process' first tick and again when its facts
 /// change, `request` before the first tick with it and again when what is known of it changes,
-/// `tick`, `executions`, `progress` and `listen` about once a second and `note` as they come;
+/// `tick`, `suspended`, `loop_blocked`, `executions`, `progress` and `listen` about once a second and `note` as they come;
 /// `end` once.
 ///
 /// `tables` is always the same growing object within one run. An error ends the
@@ -43,6 +45,24 @@ pub trait Sink {
 
     /// All threads of one process at one instant.
     fn tick(&mut self, tables: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()>;
+
+    /// The suspended tasks of one process, after the tick at which they were looked at. Whoever
+    /// has no use for them need not listen.
+    fn suspended(
+        &mut self,
+        tables: &Tables,
+        look: &TaskLook,
+        tasks: &[Suspended],
+    ) -> io::Result<()> {
+        let _ = (tables, look, tasks);
+        Ok(())
+    }
+
+    /// A callback has held its event loop for long. Whoever has no use for that need not listen.
+    fn loop_blocked(&mut self, tables: &Tables, blocked: &LoopBlocked) -> io::Result<()> {
+        let _ = (tables, blocked);
+        Ok(())
+    }
 
     /// Executions of statements that were seen since this was last called. Whoever has no use
     /// for their number need not listen.
@@ -88,6 +108,8 @@ impl<A: Sink, B: Sink> Sink for Tee<'_, A, B> {
         process(tables: &Tables, id: ProcessId, facts: &ProcessFacts);
         request(tables: &Tables, request: &Request<'_>);
         tick(tables: &Tables, tick: &Tick, samples: &[Sample]);
+        suspended(tables: &Tables, look: &TaskLook, tasks: &[Suspended]);
+        loop_blocked(tables: &Tables, blocked: &LoopBlocked);
         executions(tables: &Tables, executions: &[Executions]);
         progress(tables: &Tables, progress: &Progress);
         listen(tables: &Tables, queue: &ListenQueue);

@@ -8,12 +8,13 @@ use rustc_hash::FxHashMap;
 use super::cells::Cells;
 use super::requests::Requests;
 use super::sharing::{Rest, Sharing};
+use super::suspended::SuspendedTasks;
 use super::woken::Woken;
-use super::{Cell, Key, Profile, routings};
+use super::{Cell, Key, LoopHolder, Profile, loops, routings};
 use crate::model::{
-    EndpointId, Executions, Frame, FunctionId, Grade, ListenQueue, Note, OnId, ProcessFacts,
-    ProcessId, Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State, StatementId,
-    Tables, ThreadId, Tick,
+    EndpointId, Executions, Frame, FunctionId, Grade, ListenQueue, LoopBlocked, Note, OnId,
+    ProcessFacts, ProcessId, Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State,
+    StatementId, Suspended, Tables, TaskLook, ThreadId, Tick,
 };
 use crate::units::Nanos;
 
@@ -39,6 +40,8 @@ pub struct Builder {
     executions: Vec<Executions>,
     executions_index: FxHashMap<ExecutionsKey, usize>,
     listen: Vec<ListenQueue>,
+    suspended: SuspendedTasks,
+    loop_holders: Vec<LoopHolder>,
 }
 
 /// What executions have in common that are added up.
@@ -110,7 +113,12 @@ impl Builder {
         let (mut cells, mut requests) = (cells.into_all(), self.requests.finish());
         mark_grades(&mut cells, &mut tables);
         let mut executions = self.executions;
-        routings::follow(&mut cells, &mut requests, &mut executions, &mut tables);
+        let SuspendedTasks { cells: mut suspended, seen: tasks_seen, .. } = self.suspended;
+        let mut loop_holders = self.loop_holders;
+        let endpoints = suspended.iter_mut().map(|cell| &mut cell.endpoint);
+        let endpoints = endpoints.chain(loop_holders.iter_mut().map(|it| &mut it.endpoint));
+        let endpoints = endpoints.chain(executions.iter_mut().map(|of| &mut of.endpoint));
+        routings::follow(&mut cells, &mut requests, endpoints, &mut tables);
         Profile {
             tables: Arc::new(tables),
             session: self.session,
@@ -123,6 +131,9 @@ impl Builder {
             requests,
             executions,
             listen: self.listen,
+            suspended,
+            tasks_seen,
+            loop_holders,
         }
     }
 
@@ -165,6 +176,17 @@ impl Sink for Builder {
         for sample in samples {
             self.add(tick.at, sample);
         }
+        Ok(())
+    }
+
+    fn suspended(&mut self, _: &Tables, look: &TaskLook, tasks: &[Suspended]) -> io::Result<()> {
+        self.progress.elapsed = self.progress.elapsed.max(look.at);
+        self.suspended.add(look, tasks);
+        Ok(())
+    }
+
+    fn loop_blocked(&mut self, tables: &Tables, blocked: &LoopBlocked) -> io::Result<()> {
+        loops::add(&mut self.loop_holders, blocked, tables);
         Ok(())
     }
 

@@ -13,17 +13,21 @@ mod builder;
 mod cells;
 #[cfg(test)]
 pub(crate) mod handmade;
+mod loops;
 mod requests;
 mod routings;
 mod select;
 mod sharing;
+mod suspended;
 mod woken;
 
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use loops::LoopHolder;
 pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
+pub use suspended::{SuspendedCell, TasksSeen};
 
 use crate::model::{
     EndpointId, Evidence, Executions, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId,
@@ -88,6 +92,9 @@ pub struct Profile {
     requests: Vec<RequestsSeen>,
     executions: Vec<Executions>,
     listen: Vec<ListenQueue>,
+    suspended: Vec<SuspendedCell>,
+    tasks_seen: Vec<TasksSeen>,
+    loop_holders: Vec<LoopHolder>,
 }
 
 impl Profile {
@@ -147,6 +154,11 @@ impl Profile {
     /// looked at: all that was seen of each over the recording, added up.
     pub fn listen(&self) -> &[ListenQueue] {
         &self.listen
+    }
+
+    /// Who held event loops for long.
+    pub fn loop_holders(&self) -> &[LoopHolder] {
+        &self.loop_holders
     }
 
     /// How long a process was there to be sampled.

@@ -12,14 +12,14 @@
 use rustc_hash::FxHashMap;
 
 use super::{Cell, RequestsSeen};
-use crate::model::{EndpointId, Executions, On, OnId, Tables};
+use crate::model::{EndpointId, On, OnId, Tables};
 
-/// Follows the routings of `tables` in cells, requests and executions. Executions that become
-/// alike stay apart, like cells.
-pub(super) fn follow(
+/// Follows the routings of `tables` in cells, requests and other endpoints. What becomes alike
+/// stays apart, but for requests.
+pub(super) fn follow<'a>(
     cells: &mut [Cell],
     requests: &mut Vec<RequestsSeen>,
-    executions: &mut [Executions],
+    others: impl Iterator<Item = &'a mut EndpointId>,
     tables: &mut Tables,
 ) {
     let routes = only_routes(tables);
@@ -32,8 +32,8 @@ pub(super) fn follow(
         key.endpoint = routes.get(&key.endpoint).copied().unwrap_or(key.endpoint);
         key.on = key.on.map(|on| ons.get(&on).copied().unwrap_or(on));
     }
-    for of in executions {
-        of.endpoint = routes.get(&of.endpoint).copied().unwrap_or(of.endpoint);
+    for endpoint in others {
+        *endpoint = routes.get(endpoint).copied().unwrap_or(*endpoint);
     }
     for seen in requests.iter_mut() {
         seen.endpoint = routes.get(&seen.endpoint).copied().unwrap_or(seen.endpoint);

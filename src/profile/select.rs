@@ -1,6 +1,6 @@
 //! Narrowing a profile to what is of interest.
 
-use super::{Cell, Profile, RequestsSeen};
+use super::{Cell, Profile, RequestsSeen, SuspendedCell};
 use crate::model::{EndpointId, Executions, ProcessId, State, ThreadId};
 use crate::units::{Pid, Tid};
 
@@ -62,6 +62,8 @@ pub struct Selection {
     pub drop_idle: bool,
     /// Leave out threads that do not hold the GIL.
     pub only_gil: bool,
+    /// Suspended tasks in place of threads ([`Profile::of_suspended`]).
+    pub suspended: bool,
 }
 
 impl Profile {
@@ -71,6 +73,10 @@ impl Profile {
     /// of statements are likewise. The listening sockets are shared by all, and stay.
     #[must_use]
     pub fn select(&self, selection: &Selection) -> Self {
+        if selection.suspended {
+            let selection = Selection { suspended: false, ..selection.clone() };
+            return self.of_suspended().select(&selection);
+        }
         let keep = Keep::new(self, selection);
         Self {
             tables: self.tables.clone(),
@@ -84,6 +90,17 @@ impl Profile {
             requests: self.requests.iter().filter(|seen| keep.requests(seen)).copied().collect(),
             executions: self.executions.iter().filter(|of| keep.executions(of)).copied().collect(),
             listen: self.listen.clone(),
+            suspended: self.suspended.iter().filter(|of| keep.suspended(of)).copied().collect(),
+            loop_holders: {
+                let all = self.loop_holders.iter();
+                all.filter(|it| keep.process(it.process) && keep.endpoints[it.endpoint.index()])
+                    .copied()
+                    .collect()
+            },
+            tasks_seen: {
+                let seen = self.tasks_seen.iter().filter(|seen| keep.process(seen.process));
+                seen.copied().collect()
+            },
         }
     }
 }
@@ -134,6 +151,17 @@ impl<'a> Keep<'a> {
             && (selection.states.is_empty() || selection.states.contains(&key.state))
             && !(selection.drop_idle && key.state == State::Idle)
             && (!selection.only_gil || key.holds_gil)
+    }
+
+    /// Tasks are on no thread, and hold no GIL while they are suspended.
+    fn suspended(&self, of: &SuspendedCell) -> bool {
+        let selection = self.selection;
+        self.process(of.process)
+            && self.endpoints[of.endpoint.index()]
+            && selection.threads.is_empty()
+            && (selection.states.is_empty() || selection.states.contains(&of.state))
+            && !(selection.drop_idle && of.state == State::Idle)
+            && !selection.only_gil
     }
 
     fn executions(&self, of: &Executions) -> bool {

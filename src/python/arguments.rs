@@ -241,8 +241,8 @@ impl Locals<'_> {
     fn words(&self, frame: &FoundFrame) -> &[u8] {
         let words = || {
             let raw = frame.raw();
-            let (slot, start) = raw.place?;
-            let bytes = self.look.prefix(slot)?.get(start..)?;
+            let (bytes, start) = self.read_with(frame)?;
+            let bytes = bytes.0.get(start..)?;
             let from = self.layout.frame.localsplus;
             let end = match self.codes.get(raw.code)?.frame_size {
                 // A frame object of its own, which says how many there are.

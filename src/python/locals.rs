@@ -25,7 +25,8 @@ pub struct Local {
 pub struct Locals<'a> {
     pub(super) codes: &'a Codes,
     pub(super) layout: &'a Layout,
-    pub(super) look: &'a Batch,
+    /// What was read of threads and of suspended tasks.
+    looks: [&'a Batch; 2],
     pub(super) objects: Objects<'a>,
     pub(super) kinds: &'a mut Kinds,
 }
@@ -34,11 +35,11 @@ impl<'a> Locals<'a> {
     pub(super) const fn new(
         codes: &'a Codes,
         layout: &'a Layout,
-        look: &'a Batch,
+        looks: [&'a Batch; 2],
         objects: Objects<'a>,
         kinds: &'a mut Kinds,
     ) -> Self {
-        Self { codes, layout, look, objects, kinds }
+        Self { codes, layout, looks, objects, kinds }
     }
 
     /// Where the frame's function keeps the local of this name, if it has one. It is the
@@ -50,11 +51,18 @@ impl<'a> Locals<'a> {
         local.slots[0].is_some().then_some(local)
     }
 
+    /// The bytes among which a frame was read, and where it begins in them.
+    pub(super) fn read_with(&self, frame: &FoundFrame) -> Option<(View<'a>, usize)> {
+        let [threads, tasks] = self.looks;
+        let batch = if frame.raw().is_suspended { tasks } else { threads };
+        let (slot, start) = frame.raw().place?;
+        Some((View(batch.prefix(slot)?), start))
+    }
+
     /// The object that a local referred to when the frame was read; `None` when it was
     /// unbound, or its word was not among what was read.
     pub fn value(&self, frame: &FoundFrame, local: Local) -> Option<RemoteAddress> {
-        let (slot, start) = frame.raw().place?;
-        let bytes = View(self.look.prefix(slot)?);
+        let (bytes, start) = self.read_with(frame)?;
         let mask = self.layout.frame.tag_mask;
         local.slots.into_iter().flatten().find_map(|word| {
             let at = start
@@ -73,8 +81,7 @@ impl<'a> Locals<'a> {
         value: RemoteAddress,
     ) -> Option<(RemoteAddress, RemoteAddress)> {
         let mask = self.layout.frame.tag_mask;
-        let (slot, start) = frame.raw().place?;
-        let bytes = View(self.look.prefix(slot)?);
+        let (bytes, start) = self.read_with(frame)?;
         let fields = self.layout.frame.localsplus;
         let words = local.slots.into_iter().flatten().map(|word| usize::from(word).checked_mul(8));
         let mut words = words.flatten().filter_map(|word| fields.checked_add(word));
@@ -137,6 +144,13 @@ impl<'a> Locals<'a> {
         self.objects
             .strings(objects)
             .map(|(string, class)| string.filter(|_| class.is_some() && class == string_type))
+    }
+
+    /// The value of a `float`, as its bits. What is no `float` gives any value.
+    pub fn float_bits(&mut self, object: RemoteAddress) -> Option<u64> {
+        // ob_fval comes right after the head, as the size does in objects that have one.
+        let offset = self.layout.object.ob_size as u64;
+        self.bytes(object.plus(offset)).map(u64::from_le_bytes)
     }
 
     /// Exactly `N` bytes of memory.

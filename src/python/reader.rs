@@ -42,6 +42,8 @@ pub struct Runtime {
     batch: Batch,
     /// A second batch, for objects that are read in between.
     pub(super) objects_batch: Batch,
+    /// What was read of suspended frames at the last look at tasks.
+    pub(super) suspended: Batch,
     pub(super) names: Names,
     kinds: Kinds,
     pub(super) tick: u64,
@@ -95,6 +97,7 @@ impl Runtime {
             threads: Vec::new(),
             batch: Batch::new(),
             objects_batch: Batch::new(),
+            suspended: Batch::new(),
             names: Names::default(),
             kinds: Kinds::default(),
             tick: 0,
@@ -129,10 +132,12 @@ impl Runtime {
 
     /// System calls made and bytes read so far.
     pub const fn costs(&self) -> (u64, u64) {
-        let (look, objects) = (&self.batch, &self.objects_batch);
+        let (look, objects, tasks) = (&self.batch, &self.objects_batch, &self.suspended);
         (
-            look.calls().saturating_add(objects.calls()),
-            look.bytes_read().saturating_add(objects.bytes_read()),
+            look.calls().saturating_add(objects.calls()).saturating_add(tasks.calls()),
+            look.bytes_read()
+                .saturating_add(objects.bytes_read())
+                .saturating_add(tasks.bytes_read()),
         )
     }
 
@@ -454,7 +459,7 @@ impl Runtime {
         Locals::new(
             &self.codes,
             &self.layout,
-            &self.batch,
+            [&self.batch, &self.suspended],
             Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names),
             &mut self.kinds,
         )
@@ -469,6 +474,7 @@ fn found(
 ) -> Option<FoundFrame> {
     let frame = codes.frame(raw.code, raw.offset, layout, tables)?;
     let function = tables.frame(frame).function;
-    let place = RawPlace { code: raw.code, address: raw.address, place: raw.place };
+    let place =
+        RawPlace { code: raw.code, address: raw.address, place: raw.place, is_suspended: false };
     Some(FoundFrame { frame, function, raw: place })
 }

@@ -32,6 +32,8 @@ pub(super) struct RawPlace {
     pub(super) code: CodeId,
     pub(super) address: RemoteAddress,
     pub(super) place: Option<(Slot, usize)>,
+    /// Whether it was read with the suspended tasks, and not with the threads.
+    pub(super) is_suspended: bool,
 }
 
 impl FoundFrame {

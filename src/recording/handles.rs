@@ -230,6 +230,10 @@ impl Handles {
         entry(&self.processes, position)
     }
 
+    pub(super) fn function(&self, position: u32) -> Result<FunctionId, Impossible> {
+        entry(&self.functions, position)
+    }
+
     pub(super) fn endpoint(&self, position: u64) -> Result<EndpointId, Impossible> {
         entry(&self.endpoints, position)
     }

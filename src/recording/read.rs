@@ -9,7 +9,10 @@ use super::columns::{Deltas, RawSample, from_flags};
 use super::handles::{Handles, Impossible};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
-use crate::model::{ListenQueue, Note, Request, RequestId, Sample, Sink, Tables, Tick};
+use crate::model::{
+    ListenQueue, LoopBlocked, Note, Request, RequestId, Sample, Sink, Suspended, Tables, TaskLook,
+    Tick,
+};
 use crate::units::Nanos;
 
 /// Why a recording could not be read.
@@ -178,6 +181,7 @@ impl Replay<'_> {
         let (mut executions, mut counts) =
             (events.executions.iter(), events.execution_counts.iter());
         let mut requests = events.requests.iter().peekable();
+        let (mut task_looks, mut blocked) = (events.task_looks.iter(), events.loops_blocked.iter());
         for (index, &number) in events.order.iter().enumerate() {
             while let Some(stored) = requests.next_if(|stored| stored.after as usize <= index) {
                 self.request(stored)?;
@@ -212,6 +216,20 @@ impl Replay<'_> {
                     }
                     self.sink.executions(&self.tables, &seen)?;
                 }
+                Some(Event::Suspended) => {
+                    self.suspended(task_looks.next().ok_or(Fault::Damaged)?)?;
+                }
+                Some(Event::LoopBlocked) => {
+                    let stored = blocked.next().ok_or(Fault::Damaged)?;
+                    let blocked = LoopBlocked {
+                        thread: self.handles.thread(stored.thread.into())?,
+                        at: Nanos::from_nanos(stored.at),
+                        held: Nanos::from_nanos(stored.held),
+                        endpoint: self.handles.endpoint(stored.endpoint.into())?,
+                        function: self.handles.function(stored.function)?,
+                    };
+                    self.sink.loop_blocked(&self.tables, &blocked)?;
+                }
                 Some(Event::Listen) => {
                     let queue = listen.next().ok_or(Fault::Damaged)?;
                     let at = Nanos::from_nanos(queue.at);
@@ -224,6 +242,32 @@ impl Replay<'_> {
             }
         }
         requests.try_for_each(|stored| self.request(stored))
+    }
+
+    fn suspended(&mut self, stored: &[u8]) -> Result<(), Fault> {
+        let stored = v1::TaskLook::decode(stored)?;
+        let look = TaskLook {
+            process: self.handles.process(stored.process)?,
+            at: Nanos::from_nanos(stored.at),
+            tasks: stored.tasks,
+            looked: stored.looked,
+            moved: stored.moved,
+        };
+        let mut tasks = Vec::new();
+        for (index, &endpoint) in stored.endpoint.iter().enumerate() {
+            let column = |column: &[u32]| column.get(index).copied().ok_or(Fault::Damaged);
+            let long = |column: &[u64]| column.get(index).copied().ok_or(Fault::Damaged);
+            let (state, ..) = from_flags(column(&stored.state)?);
+            tasks.push(Suspended {
+                stack: self.handles.stack(column(&stored.stack)?.into())?,
+                endpoint: self.handles.endpoint(endpoint.into())?,
+                on: self.handles.on(column(&stored.on)?.into())?,
+                request: RequestId::new(long(&stored.request)?),
+                state,
+                weight: Nanos::from_nanos(long(&stored.weight)?),
+            });
+        }
+        Ok(self.sink.suspended(&self.tables, &look, &tasks)?)
     }
 
     fn request(&mut self, stored: &v1::Request) -> Result<(), Fault> {

@@ -22,6 +22,8 @@ enum Call {
     Note(Note),
     Executions(Vec<Executions>),
     Request(Request<'static>),
+    Suspended(TaskLook, Vec<Suspended>),
+    LoopBlocked(LoopBlocked),
     End(Progress),
 }
 
@@ -61,6 +63,14 @@ impl Sink for Calls {
     fn request(&mut self, _: &Tables, request: &Request<'_>) -> io::Result<()> {
         // A path is for who listens live.
         self.0.push(Call::Request(Request { path: None, ..*request }));
+        Ok(())
+    }
+    fn suspended(&mut self, _: &Tables, look: &TaskLook, tasks: &[Suspended]) -> io::Result<()> {
+        self.0.push(Call::Suspended(*look, tasks.to_vec()));
+        Ok(())
+    }
+    fn loop_blocked(&mut self, _: &Tables, blocked: &LoopBlocked) -> io::Result<()> {
+        self.0.push(Call::LoopBlocked(*blocked));
         Ok(())
     }
     fn end(&mut self, _: &Tables, progress: &Progress) -> io::Result<()> {
@@ -126,6 +136,27 @@ fn random_run(seed: u64, events: usize, sink: &mut dyn Sink) -> Tables {
                     path: Some("/users/7"),
                 };
                 sink.request(&tables, &request).unwrap();
+            }
+            7 => {
+                let process = random_process(&mut rng, &mut tables);
+                let (tasks, looked, moved) = (rng.u32(..), rng.u32(..), rng.u32(..));
+                let at = Nanos::from_nanos(at);
+                let look = TaskLook { process, at, tasks, looked, moved };
+                let tasks: Vec<_> =
+                    (0..rng.usize(0..5))
+                        .map(|_| random_sample(&mut rng, &mut tables))
+                        .map(|Sample { stack, endpoint, on, request, state, weight, .. }| {
+                            Suspended { stack, endpoint, on, request, state, weight }
+                        })
+                        .collect();
+                sink.suspended(&tables, &look, &tasks).unwrap();
+            }
+            8 => {
+                let Sample { thread, endpoint, weight, .. } = random_sample(&mut rng, &mut tables);
+                let function = random_function(&mut rng, &mut tables);
+                let at = Nanos::from_nanos(at);
+                let blocked = LoopBlocked { thread, at, held: weight, endpoint, function };
+                sink.loop_blocked(&tables, &blocked).unwrap();
             }
             1 => sink.progress(&tables, &random_progress(&mut rng)).unwrap(),
             2 => {

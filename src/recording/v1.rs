@@ -95,12 +95,22 @@ pub(super) enum Event {
     Progress = 2,
     Note = 3,
     Executions = 10,
+    Suspended = 20,
+    LoopBlocked = 21,
     Listen = 4,
 }
 
 impl Event {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Tick, Self::Process, Self::Progress, Self::Note, Self::Listen, Self::Executions];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Tick,
+        Self::Process,
+        Self::Progress,
+        Self::Note,
+        Self::Listen,
+        Self::Executions,
+        Self::Suspended,
+        Self::LoopBlocked,
+    ];
 }
 
 /// What happened, in `order`; each kind of event takes its fields from its own
@@ -161,6 +171,55 @@ pub(super) struct Events {
     /// Beside `order`, so that whoever does not know of them skips them.
     #[prost(message, repeated, tag = "60")]
     pub(super) requests: Vec<Request>,
+    /// Encoded [`TaskLook`]s, like the facts.
+    #[prost(bytes = "vec", repeated, tag = "80")]
+    pub(super) task_looks: Vec<Vec<u8>>,
+    #[prost(message, repeated, tag = "81")]
+    pub(super) loops_blocked: Vec<LoopBlocked>,
+}
+
+/// An event loop that was held up; see [`model::LoopBlocked`].
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(super) struct LoopBlocked {
+    #[prost(uint32, tag = "1")]
+    pub(super) thread: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) at: u64,
+    #[prost(uint64, tag = "3")]
+    pub(super) held: u64,
+    #[prost(uint32, tag = "4")]
+    pub(super) endpoint: u32,
+    #[prost(uint32, tag = "5")]
+    pub(super) function: u32,
+}
+
+/// A look at suspended tasks, with a column for each of their fields; see
+/// [`model::TaskLook`] and [`model::Suspended`].
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TaskLook {
+    #[prost(uint32, tag = "1")]
+    pub(super) process: u32,
+    #[prost(uint64, tag = "2")]
+    pub(super) at: u64,
+    #[prost(uint32, tag = "3")]
+    pub(super) tasks: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) looked: u32,
+    #[prost(uint32, tag = "5")]
+    pub(super) moved: u32,
+    #[prost(uint32, repeated, tag = "6")]
+    pub(super) stack: Vec<u32>,
+    #[prost(uint32, repeated, tag = "7")]
+    pub(super) endpoint: Vec<u32>,
+    #[prost(uint32, repeated, tag = "8")]
+    pub(super) on: Vec<u32>,
+    #[prost(uint64, repeated, tag = "9")]
+    pub(super) request: Vec<u64>,
+    /// As in the flags of a sample.
+    #[prost(uint32, repeated, tag = "10")]
+    pub(super) state: Vec<u32>,
+    #[prost(uint64, repeated, tag = "11")]
+    pub(super) weight: Vec<u64>,
 }
 
 /// What is known of a request; see [`model::Request`].

@@ -9,8 +9,8 @@ use super::columns::{Deltas, RawSample, optional, position};
 use super::v1::{self, Entries, Event, Events};
 use super::{MAGIC, VERSION};
 use crate::model::{
-    Executions, ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Request, Sample, Session,
-    Sink, Tables, Tick,
+    Executions, ListenQueue, LoopBlocked, Note, On, ProcessFacts, ProcessId, Progress, Request,
+    RequestId, Sample, Session, Sink, Suspended, Tables, TaskLook, Tick,
 };
 use crate::units::Nanos;
 
@@ -41,8 +41,10 @@ pub struct Writer<W> {
     block_began: Option<Nanos>,
     /// The latest time that an event told.
     now: Nanos,
-    /// Bytes of notes and facts waiting to be written.
+    /// Bytes of notes, facts and looks at tasks waiting to be written.
     pending_bytes: usize,
+    /// Room to put one look in.
+    task_look: v1::TaskLook,
     encoded: Vec<u8>,
 }
 
@@ -73,6 +75,7 @@ impl<W: Write> Writer<W> {
             block_began: None,
             now: Nanos::ZERO,
             pending_bytes: 0,
+            task_look: v1::TaskLook::default(),
             encoded: Vec::new(),
         }
     }
@@ -176,6 +179,46 @@ impl<W: Write> Sink for Writer<W> {
         }
         let count = events.sample_thread.len().saturating_sub(before);
         events.tick_samples.push(narrow(position(count)));
+        self.flush_if_due(tables)
+    }
+
+    fn suspended(
+        &mut self,
+        tables: &Tables,
+        look: &TaskLook,
+        tasks: &[Suspended],
+    ) -> io::Result<()> {
+        self.event(Event::Suspended, look.at);
+        let handle = |index: usize| narrow(position(index));
+        let stored = &mut self.task_look;
+        stored.clear();
+        stored.process = handle(look.process.index());
+        stored.at = look.at.as_nanos();
+        (stored.tasks, stored.looked, stored.moved) = (look.tasks, look.looked, look.moved);
+        for task in tasks {
+            stored.stack.push(narrow(optional(task.stack.map(|stack| stack.index()))));
+            stored.endpoint.push(handle(task.endpoint.index()));
+            stored.on.push(narrow(optional(task.on.map(|on| on.index()))));
+            stored.request.push(task.request.map_or(0, RequestId::get));
+            stored.state.push(task.state as u32);
+            stored.weight.push(task.weight.as_nanos());
+        }
+        let encoded = stored.encode_to_vec();
+        self.pending_bytes = self.pending_bytes.saturating_add(encoded.len());
+        self.events.task_looks.push(encoded);
+        self.flush_if_due(tables)
+    }
+
+    fn loop_blocked(&mut self, tables: &Tables, blocked: &LoopBlocked) -> io::Result<()> {
+        self.event(Event::LoopBlocked, blocked.at);
+        let handle = |index: usize| narrow(position(index));
+        self.events.loops_blocked.push(v1::LoopBlocked {
+            thread: handle(blocked.thread.index()),
+            at: blocked.at.as_nanos(),
+            held: blocked.held.as_nanos(),
+            endpoint: handle(blocked.endpoint.index()),
+            function: handle(blocked.function.index()),
+        });
         self.flush_if_due(tables)
     }
 

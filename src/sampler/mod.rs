@@ -6,12 +6,14 @@
 //!   look     the others' stacks, all in one batch, and the GIL around them
 //!   glance   counters again: did it stand still meanwhile?
 //!   judge    state, peer, endpoint ─► Sample ─► Sink
+//!   tasks    some of the suspended ones, as often as that costs little ─► Sink
 //!   again    a moment later, threads in a statement: has its execution ended?
 //! ```
 //!
 //! A process that cannot be read never stops the others: it is noted, and tried again
 //! when it may have changed.
 
+mod awaited;
 mod budget;
 mod clock;
 mod error;
@@ -290,6 +292,13 @@ impl Session {
                 self.report(sink)?;
             }
         }
+        let now = self.clock.now();
+        for target in &mut self.targets {
+            target.end_loops(now, &self.common.tables);
+            for blocked in target.take_blocked() {
+                sink.loop_blocked(&self.common.tables, &blocked)?;
+            }
+        }
         self.report(sink)?;
         sink.end(&self.common.tables, &self.progress)?;
         Ok(self.progress)
@@ -321,6 +330,12 @@ impl Session {
                 let lateness = at.saturating_sub(due);
                 let tick = Tick { process: target.id, at, lateness };
                 sink.tick(&self.common.tables, &tick, &self.samples)?;
+            }
+            for blocked in target.take_blocked() {
+                sink.loop_blocked(&self.common.tables, &blocked)?;
+            }
+            if let Some((look, tasks)) = target.suspended() {
+                sink.suspended(&self.common.tables, look, tasks)?;
             }
             match outcome {
                 Ok(()) => index += 1,

@@ -68,6 +68,16 @@ impl Names {
         self.listeners.queues(after_refresh)
     }
 
+    /// The service of the program that listens at the far end, if that is on this host.
+    pub(super) fn program_at(
+        &self,
+        namespace: Option<u64>,
+        connection: Connection,
+    ) -> Option<&'static str> {
+        let within = connection.is_within_host();
+        within.then(|| self.listeners.service_at(namespace, connection.peer)).flatten()
+    }
+
     /// What a thread waits on. `top` are its topmost frames, leaf first, or none if they do
     /// not hold; `namespace` is its process' network namespace.
     pub(super) fn on(

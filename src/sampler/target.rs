@@ -1,6 +1,8 @@
 //! One process being sampled.
 
+mod loops;
 mod statements;
+mod tasks;
 mod threads;
 
 use super::clock::Clock;
@@ -30,6 +32,8 @@ pub(super) struct Common {
     /// What this tick has found out of requests.
     pub(super) news: Vec<News>,
     marks: KnownMarks,
+    awaits: tasks::KnownAwaits,
+    loops: loops::KnownLoops,
     /// What waits are called.
     pub(super) names: Names,
     /// System calls made on threads' files so far, and to be on the right CPU.
@@ -78,6 +82,8 @@ pub(super) struct Target {
     ticked: Option<Nanos>,
     /// Whether a frame has told the worker class.
     worker_class_known: bool,
+    tasks: tasks::TaskSampling,
+    loops: loops::Loops,
 }
 
 /// The process cannot be sampled any more.
@@ -157,6 +163,8 @@ impl Target {
             first_switches: None,
             ticked: None,
             worker_class_known: false,
+            tasks: tasks::TaskSampling::default(),
+            loops: loops::Loops::default(),
         };
         target.follow_threads();
         target.name_threads();
@@ -233,6 +241,8 @@ impl Target {
         self.follow_beginners();
         self.collect(now, (period, longest), clock, common, samples);
         self.name_holders(common, samples);
+        self.follow_loops(now, common, samples);
+        self.look_at_tasks(now, (period, longest), clock, common);
         self.ticked = Some(now);
         if threads_changed || now.saturating_sub(self.listed) >= self.list_interval {
             self.relist(now)?;

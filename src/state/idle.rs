@@ -27,7 +27,7 @@ enum Meaning {
 
 /// Where a function is defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// In this file of the standard library.
     Library(&'static str),
     /// In an installed package: the path ends so.
@@ -122,7 +122,7 @@ impl Marks {
 }
 
 impl Place {
-    fn holds(self, file: &str) -> bool {
+    pub(super) fn holds(self, file: &str) -> bool {
         // What comes before a whole number of path components at the end.
         let before = |end| match file.strip_suffix(end) {
             Some("") => Some(""),
@@ -145,7 +145,7 @@ impl Place {
 
 /// Whether a table's qualified name is this one, or this is all of it that an
 /// interpreter before 3.11 keeps.
-fn names(qualified: &str, name: &str) -> bool {
+pub(super) fn names(qualified: &str, name: &str) -> bool {
     qualified == name || qualified.rsplit('.').next() == Some(name)
 }
 

@@ -20,6 +20,7 @@
 //! GIL like any other; the frames come before the sets, since a consumer waits for
 //! work on an upstream.
 
+mod awaits;
 mod clients;
 mod idle;
 pub mod peers;
@@ -28,6 +29,7 @@ mod waits;
 
 use std::net::SocketAddr;
 
+pub use awaits::{AwaitMark, Awaited, awaited};
 pub use clients::{HostPlace, is_host_name};
 pub use idle::Marks;
 pub use waits::{

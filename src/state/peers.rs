@@ -152,6 +152,11 @@ fn protocol_of(service: &'static str) -> &'static str {
     }
 }
 
+/// What is spoken at the far end, by the program that listens there or else the port.
+pub fn protocol(program: Option<&'static str>, port: u16) -> Option<&'static str> {
+    program.or_else(|| service_on_port(port)).map(protocol_of)
+}
+
 /// The name of the far end's service, from what three witnesses say of it.
 ///
 /// - The **client library** on the stack is what the thread speaks, whatever listens: a
@@ -193,9 +198,8 @@ pub fn describe(peer: SocketAddr, service: Option<&str>, host: Option<&str>) -> 
     }
 }
 
-/// A unix socket in words: by the client library on the stack, or else by the name of its
-/// path. Without a path it is an end of which the kernel does not say where it leads.
-pub fn describe_path(path: Option<&str>, library: Option<&str>) -> String {
+/// What is spoken on a unix socket, by the name of its path.
+pub fn protocol_of_path(path: &str) -> Option<&'static str> {
     const NAMES: &[(&str, &str)] = &[
         (".s.PGSQL.", "postgresql"),
         ("mysql", "mysql"),
@@ -203,14 +207,20 @@ pub fn describe_path(path: Option<&str>, library: Option<&str>) -> String {
         ("memcached", "memcached"),
         ("docker.sock", "docker"),
     ];
+    let file = path.rsplit('/').next().unwrap_or(path);
+    NAMES.iter().find(|(part, _)| file.contains(part)).map(|(_, service)| *service)
+}
+
+/// A unix socket in words: by the client library on the stack, or else by the name of its
+/// path. Without a path it is an end of which the kernel does not say where it leads.
+pub fn describe_path(path: Option<&str>, library: Option<&str>) -> String {
     const RESOLVERS: &[&str] = &["/nscd/socket", "/io.systemd.Resolve", "/sssd/pipes/nss"];
     let Some(path) = path else {
         return library
             .map_or("unix socket".to_owned(), |library| format!("{library} unix socket"));
     };
-    let file = path.rsplit('/').next().unwrap_or(path);
-    let by_name = || match NAMES.iter().find(|(part, _)| file.contains(part)) {
-        Some((_, service)) => Some(*service),
+    let by_name = || match protocol_of_path(path) {
+        Some(service) => Some(service),
         None => RESOLVERS.iter().any(|end| path.ends_with(end)).then_some("dns"),
     };
     match library.or_else(by_name) {

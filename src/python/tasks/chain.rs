@@ -116,6 +116,8 @@ pub(super) struct Link {
     pub(super) code: CodeId,
     /// How far it is, in bytes.
     pub(super) offset: i64,
+    /// Where it was read, and how far the frame is behind the start of that.
+    pub(super) place: Option<(Slot, usize)>,
 }
 
 /// What is to be read next of a task.
@@ -232,7 +234,7 @@ impl Walking {
                 Ok(None)
             }
             Want::Object(at) => self.object(at, view, context, objects),
-            Want::HeapFrame(at) => self.frame(at, view, context),
+            Want::HeapFrame(at) => self.frame(at, 0, view, context),
             Want::Word(_) => {
                 let word = view.u64(0).ok_or(End::Moved)?;
                 self.awaits(word, context)?;
@@ -266,7 +268,7 @@ impl Walking {
                         return Err(End::Moved);
                     }
                     let rest = view.0.get(frame..).unwrap_or_default();
-                    self.frame(at.plus(frame as u64), View(rest), context)
+                    self.frame(at.plus(frame as u64), frame, View(rest), context)
                 }
             },
             Kind::Wrapper if self.depth < MOST_AWAITS => {
@@ -282,10 +284,11 @@ impl Walking {
         }
     }
 
-    /// The frame that begins with these bytes.
+    /// The frame that begins with these bytes, so many behind the start of what was read.
     fn frame(
         &mut self,
         at: RemoteAddress,
+        behind: usize,
         view: View<'_>,
         context: &mut Context<'_>,
     ) -> Result<Option<RemoteAddress>, End> {
@@ -326,7 +329,9 @@ impl Walking {
             }
         };
         let place = u32::try_from(context.links.len()).map_err(|_| End::Moved)?;
-        context.links.push(Link { awaited_by: self.innermost, frame: at, code: id, offset });
+        let place_in = self.slot.map(|slot| (slot, behind));
+        let awaited_by = self.innermost;
+        context.links.push(Link { awaited_by, frame: at, code: id, offset, place: place_in });
         self.innermost = Some(place);
         self.depth = self.depth.saturating_add(1);
         let top = stack_top(at, view, context).ok_or(End::Moved)?;

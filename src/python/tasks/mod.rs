@@ -43,11 +43,12 @@ const MOST_RANGES: usize = 8192;
 pub struct Tasks {
     source: Option<Source>,
     list: List,
-    batch: Batch,
     types: Types,
     links: Vec<Link>,
     walking: Vec<Walking>,
     active: Vec<usize>,
+    /// How many ranges the last look read.
+    ranges: usize,
     used: Vec<CodeId>,
     checks: Vec<Check>,
     frames: Vec<FoundFrame>,
@@ -106,14 +107,9 @@ impl Tasks {
         self.types.name(task.class?)
     }
 
-    /// System calls made and bytes read so far.
-    pub const fn costs(&self) -> (u64, u64) {
-        (self.batch.calls(), self.batch.bytes_read())
-    }
-
-    /// How many ranges the last look read.
-    pub fn ranges(&self) -> usize {
-        self.batch.len()
+    /// How many pieces of memory the last look read: what it cost.
+    pub const fn ranges(&self) -> usize {
+        self.ranges
     }
 }
 
@@ -121,6 +117,11 @@ impl Runtime {
     /// Whether the tasks of this version and build can be read.
     pub fn knows_tasks(&self) -> bool {
         self.task_layout().is_some()
+    }
+
+    /// Whether the target states itself where its tasks are (from 3.14).
+    pub fn states_tasks(&self) -> bool {
+        self.task_layout().is_some_and(|layout| layout.listed == layout::Listed::Lists)
     }
 
     fn task_layout(&self) -> Option<TaskLayout> {
@@ -147,10 +148,13 @@ impl Runtime {
     /// # Errors
     /// [`Error::NotReady`] if that does not hold together at this moment.
     pub fn list_tasks(&mut self, memory: &dyn ReadMemory, tasks: &mut Tasks) -> Result<(), Error> {
-        let Tasks { source, list, batch, .. } = tasks;
+        let Tasks { source, list, ranges, .. } = tasks;
         let threads = self.threads.iter().map(|thread| thread.state);
+        // What was read of frames is gone with this.
+        let batch = &mut self.suspended;
         let read =
             source.and_then(|source| list.read(source, &self.interpreters, threads, batch, memory));
+        *ranges = batch.len();
         read.ok_or(Error::NotReady)
     }
 
@@ -165,79 +169,106 @@ impl Runtime {
         tasks: &mut Tasks,
         chosen: &[usize],
     ) -> Result<(), Error> {
-        let Some(task_layout) = self.task_layout() else { return Ok(()) };
-        let Tasks {
-            list, batch, types, links, walking, active, found, frames, used, checks, ..
-        } = tasks;
-        (links.clear(), walking.clear(), active.clear(), checks.clear());
-        (found.clear(), frames.clear(), used.clear());
-        tasks.moved = 0;
-        batch.clear();
+        let Some(layout) = self.task_layout() else { return Ok(()) };
+        let Tasks { list, links, walking, found, frames, .. } = &mut *tasks;
+        links.clear();
+        walking.clear();
+        found.clear();
+        frames.clear();
         let entries = chosen.iter().filter_map(|&index| list.entries.get(index));
         walking.extend(entries.map(|&entry| Walking::new(entry, list.are_references)));
-        active.extend(0..walking.len());
         self.bound_codes();
+        let mut batch = std::mem::take(&mut self.suspended);
+        batch.clear();
+        let outcome = self.read_tasks(memory, tables, tasks, &layout, &mut batch);
+        tasks.ranges = tasks.ranges.saturating_add(batch.len());
+        self.suspended = batch;
+        outcome
+    }
+
+    fn read_tasks(
+        &mut self,
+        memory: &dyn ReadMemory,
+        tables: &mut Tables,
+        tasks: &mut Tasks,
+        layout: &TaskLayout,
+        batch: &mut Batch,
+    ) -> Result<(), Error> {
+        let Tasks { types, links, walking, active, used, checks, .. } = tasks;
+        active.clear();
+        active.extend(0..walking.len());
         while !active.is_empty() && batch.len() < MOST_RANGES {
             for &index in &*active {
                 if let Some(walk) = walking.get_mut(index) {
-                    walk.ask(&task_layout, batch);
+                    walk.ask(layout, batch);
                 }
             }
             memory.read(batch)?;
             active.retain(|&index| {
                 let Some(walk) = walking.get_mut(index) else { return false };
-                self.advance_task(walk, &task_layout, types, links, batch, memory, tables);
+                self.advance_task(walk, layout, types, links, batch, memory, tables);
                 walk.end.is_none()
             });
         }
         // The codes are those that were read if they are still so after the frames.
+        used.clear();
         used.extend(links.iter().map(|link| link.code));
         used.sort_unstable();
         used.dedup();
+        checks.clear();
         checks.extend(used.iter().filter_map(|&id| self.codes.ask(id, &self.layout, batch)));
         // Whether what is awaited is done by now.
         let states = batch.len();
         for walk in &*walking {
-            batch.ask(walk.waiter.plus(task_layout.future_state as u64), 4);
+            batch.ask(walk.waiter.plus(layout.future_state as u64), 4);
         }
         memory.read(batch)?;
         for check in checks.drain(..) {
             self.codes.check(check, batch, self.tick);
         }
-        let mut future_states = batch.read_from(states).map(|(_, bytes)| bytes);
-        for walk in &*walking {
-            let pending = future_states.next().is_some_and(|bytes| bytes == [0; 4]);
-            let is_ready = walk.waiter.is_null() || !pending;
-            let start = frames.len();
-            let (awaits, class) = match walk.end {
-                Some(End::Awaits { object, class }) => (Some(object), Some(class)),
-                Some(End::NotBegun) => (None, None),
-                Some(End::Moved) | None => {
-                    tasks.moved = tasks.moved.saturating_add(1);
-                    continue;
-                }
-            };
-            let mut at = walk.innermost;
-            let mut holds = true;
-            while let Some(link) = at.and_then(|at| links.get(at as usize)) {
-                at = link.awaited_by;
-                match self.task_frame(link, tables) {
-                    Some(frame) => frames.push(frame),
-                    None => holds = false,
-                }
-            }
-            if !holds {
-                frames.truncate(start);
+        let pending = batch.read_from(states).map(|(_, bytes)| bytes == [0; 4]);
+        let mut pending = pending.chain(std::iter::repeat(false));
+        tasks.moved = 0;
+        for index in 0..tasks.walking.len() {
+            let is_pending = pending.next().unwrap_or_default();
+            if self.found_task(index, is_pending, tasks, tables).is_none() {
                 tasks.moved = tasks.moved.saturating_add(1);
-                continue;
             }
-            if let Some(own) = frames.get_mut(start..) {
-                own.reverse();
-            }
-            let frames = start..frames.len();
-            found.push(SuspendedTask { address: walk.task, frames, awaits, class, is_ready });
         }
         Ok(())
+    }
+
+    /// What came of the walk at this position; `None` if its task is not suspended, or what
+    /// was read of it does not hold together.
+    fn found_task(
+        &mut self,
+        index: usize,
+        is_pending: bool,
+        tasks: &mut Tasks,
+        tables: &mut Tables,
+    ) -> Option<()> {
+        let Tasks { links, walking, frames, found, .. } = tasks;
+        let walk = walking.get(index)?;
+        let (awaits, class) = match walk.end? {
+            End::Awaits { object, class } => (Some(object), Some(class)),
+            End::NotBegun => (None, None),
+            End::Moved => return None,
+        };
+        let start = frames.len();
+        let mut at = walk.innermost;
+        while let Some(link) = at.and_then(|at| links.get(at as usize)) {
+            at = link.awaited_by;
+            let Some(frame) = self.task_frame(link, tables) else {
+                frames.truncate(start);
+                return None;
+            };
+            frames.push(frame);
+        }
+        frames.get_mut(start..)?.reverse();
+        let frames = start..frames.len();
+        let is_ready = walk.waiter.is_null() || !is_pending;
+        found.push(SuspendedTask { address: walk.task, frames, awaits, class, is_ready });
+        Some(())
     }
 
     /// Lets a task's walk go on, and reads the code objects that it meets.
@@ -279,7 +310,12 @@ impl Runtime {
         }
         let frame = self.codes.frame(link.code, link.offset, &self.layout, tables)?;
         let function = tables.frame(frame).function;
-        let raw = RawPlace { code: link.code, address: link.frame, place: None };
+        let raw = RawPlace {
+            code: link.code,
+            address: link.frame,
+            place: link.place,
+            is_suspended: true,
+        };
         Some(FoundFrame { frame, function, raw })
     }
 

@@ -4,6 +4,7 @@ mod endpoints;
 mod functions;
 mod gil;
 mod head;
+mod loops;
 mod sampling;
 mod statements;
 mod waits;
@@ -57,6 +58,7 @@ impl Report for Text {
             page.functions(&summary, profile);
             page.gil(&summary);
             page.waits(&summary, profile);
+            page.loops(&summary);
             page.statements(&summary);
         }
         page.workers(&summary);

@@ -27,7 +27,7 @@ impl Page<'_> {
                 .find(|(.., states)| states.iter().any(|state| state.name() == row.state))
                 .unwrap_or(SHARES[SHARES.len() - 1]);
             table.row(vec![
-                Field::new(row.state).styled(colour.on_default()),
+                Field::new(&named(row)).styled(colour.on_default()),
                 Field::new(row.on.as_deref().unwrap_or(unnamed(row.state))),
                 Field::new(&numbers::seconds(row.seconds)).styled(BOLD),
                 Field::new(&numbers::share(row.share)),
@@ -66,6 +66,11 @@ fn whence(row: &WaitRow, files: &Files<'_>) -> String {
         }
         None => under,
     }
+}
+
+/// The state, and whether it was tasks that waited and not threads.
+fn named(row: &WaitRow) -> String {
+    if row.suspended { format!("{} (task)", row.state) } else { row.state.to_owned() }
 }
 
 /// What stands for the thing waited on where there is none to name: a sleep has none, and
