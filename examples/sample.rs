@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         just_started: false,
         same_cpu: true,
         statements: true,
+        declared: farrier::endpoint::Declared::default(),
         max_depth: 16_384,
     };
     sampler::Session::attach(options, || false)?.run(&mut States::default(), || false)?;

@@ -13,6 +13,7 @@ use common::{
     Gunicorn, Load, MariaDb, Postgres, Redis, Script, Summary, alone, interpreter, interpreters,
     run, say,
 };
+use farrier::endpoint::Declared;
 use farrier::model::{
     ListenQueue, Note, On, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, Tables, Tick,
 };
@@ -240,6 +241,7 @@ impl Asked {
             max_cpu: None,
             same_cpu: true,
             statements: true,
+            declared: Declared::default(),
             max_depth: 16_384,
             duration: Some(Duration::from_secs_f64(seconds)),
             command: Vec::new(),

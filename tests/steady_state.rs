@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Counted, Outcome, Saved, Script, Summary, alone, farrier_path, has_program, newest};
+use farrier::endpoint::Declared;
 use farrier::model::{
     Endpoint, Evidence, Frame, Framework, Grade, ListenQueue, Note, ProcessFacts, ProcessId,
     Progress, RequestId, Sample, Session, Sink, StackNode, State, Tables, TargetProcess, Tee,
@@ -114,6 +115,7 @@ fn ticks_of_allocate_nothing(script: &Script, what: &str, most: f64) {
         max_cpu: None,
         same_cpu: true,
         statements: true,
+        declared: Declared::default(),
         max_depth: 16_384,
         duration: Some(LENGTH),
         command: Vec::new(),

@@ -59,6 +59,10 @@ pub struct RecordArgs {
     /// them replaced by `?`
     #[arg(long)]
     no_statements: bool,
+    /// Take endpoints also from functions of your own, as this JSON file declares them:
+    /// `{"endpoints": [{"function": "Consumer.handle", "name": "message.subject"}]}`
+    #[arg(long, value_name = "FILE")]
+    endpoint_from: Option<PathBuf>,
     /// Profile the given processes alone, not their workers
     #[arg(long)]
     no_children: bool,
@@ -209,6 +213,7 @@ impl RecordArgs {
             rate_hz: self.rate,
             same_cpu: self.same_cpu == YesNo::Yes,
             statements: !self.no_statements,
+            endpoint_from: self.endpoint_from.clone(),
             max_cpu: self.max_cpu.0,
             max_depth: self.max_depth as usize,
             outputs,

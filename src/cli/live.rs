@@ -1,6 +1,7 @@
 //! `farrier record`: from what was typed to live processes, and the sampling itself.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::exit::{Failure, Status};
 use super::options::{Record, Target};
 use super::record::{self, Sampling};
+use crate::endpoint::Declared;
 use crate::model::{Sink, Tables};
 use crate::process::{self, Process, find_by_command_line};
 use crate::sampler::{self, Options, Session};
@@ -99,6 +101,18 @@ fn await_end(mut child: Child, quiet: bool) -> u8 {
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Status::Failed as u8)
 }
 
+/// What a file declares of functions that serve requests.
+fn declared_in(file: &Path) -> Result<Declared, Failure> {
+    const MOST_BYTES: u64 = 1 << 20;
+    let mut text = String::new();
+    let read = std::fs::File::open(file)
+        .and_then(|opened| opened.take(MOST_BYTES).read_to_string(&mut text));
+    read.map_err(|error| Failure::file("read", file, &error))?;
+    Declared::parse(&text).map_err(|error| {
+        Failure::new(Status::Usage, format!("{}:{}: {}", file.display(), error.line, error.message))
+    })
+}
+
 /// Live sampling behind [`Sampling`].
 struct Live {
     session: Session,
@@ -111,6 +125,10 @@ impl Live {
         stop: &AtomicBool,
         started: &mut Option<Child>,
     ) -> Result<Self, Failure> {
+        let declared = match &options.endpoint_from {
+            Some(file) => declared_in(file)?,
+            None => Declared::default(),
+        };
         let roots = roots(&options.target, started)?;
         let pid = roots.first().map(Process::pid);
         let first = roots.first().cloned();
@@ -128,6 +146,7 @@ impl Live {
                 just_started: started.is_some(),
                 same_cpu: options.same_cpu,
                 statements: options.statements,
+                declared,
             },
             || stop.load(Ordering::Relaxed),
         )?;

@@ -48,6 +48,8 @@ pub struct Record {
     pub same_cpu: bool,
     /// Whether it is read what databases are asked.
     pub statements: bool,
+    /// A file that declares functions which serve requests.
+    pub endpoint_from: Option<PathBuf>,
     /// The share of one CPU that farrier itself may use, if there is a limit.
     pub max_cpu: Option<f64>,
     /// How many frames of one stack are kept at the most.

@@ -1,17 +1,21 @@
-//! The request a thread serves: told apart from all others, and routed.
+//! A request in progress: what it is called, and under which route.
 
+use super::key::Key;
+use super::roles::Telling;
+use super::routing::FoundRoute;
+use super::rows::{Carrier, Naming, Serves};
 use super::shared::{Shared, endpoint, other_paths};
-use super::{ENVIRON_ROUTES, EnvironRoute, RequestLocals};
 use crate::model::{EndpointId, Framework, Request, RequestId, Routing, Tables};
-use crate::python::{FoundFrame, Local, Locals};
+use crate::python::Locals;
 use crate::units::RemoteAddress;
 
 /// A request in progress.
 #[derive(Debug)]
 pub(super) struct Current {
-    pub(super) key: Key,
     pub(super) id: RequestId,
-    method: String,
+    /// When its server noted that it began; see [`InProgress::noted`].
+    noted: Option<i64>,
+    pub(super) method: String,
     /// As the client sent it, without the query string.
     path: String,
     by_path: EndpointId,
@@ -20,15 +24,10 @@ pub(super) struct Current {
     is_other_path: bool,
     /// Whether the endpoint will not change any more.
     pub(super) settled: bool,
-}
-
-/// What tells one request from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) request: RemoteAddress,
-    pub(super) started: RemoteAddress,
-    /// The ten bytes of the `datetime` at which it began.
-    moment: [u8; 10],
+    /// Whether it may be off the stack and go on later.
+    pub(super) suspends: bool,
+    /// At which look it was last seen.
+    pub(super) seen: u64,
 }
 
 /// A request in progress, as far as it is known.
@@ -47,110 +46,78 @@ pub struct InProgress<'a> {
     pub path: &'a str,
 }
 
-/// `data` of `PyDateTime_DateTime` (`Include/datetime.h`): after the object's head, the
-/// hash and one byte. The same from 3.8 to 3.15.
-const DATETIME_DATA: u64 = 25;
+/// What a frame that serves something turned out to serve.
+#[derive(Debug)]
+pub(super) enum Read {
+    Request(Box<Current>),
+    /// No request: ASGI's `lifespan`, say.
+    Nothing,
+    /// What was read makes no sense.
+    Torn,
+}
 
-impl Key {
-    pub(super) fn read(
-        reader: &mut Locals<'_>,
-        frame: &FoundFrame,
-        request: Local,
-        started: Local,
-    ) -> Option<Self> {
-        let request = reader.value(frame, request)?;
-        let started = reader.value(frame, started)?;
-        let moment = reader.bytes(started.plus(DATETIME_DATA))?;
-        Some(Self { request, started, moment })
-    }
-
-    /// The moment in microseconds since 1970, taken as if it were in UTC
-    /// (`PyDateTime_GET_*` in `Include/datetime.h`); `None` if it is no date.
-    fn noted(&self) -> Option<i64> {
-        let [year, of_year, month, day, hour, minute, second, micros @ ..] = self.moment;
-        let year = i64::from(u16::from_be_bytes([year, of_year]));
-        let is_date = (1..=9999).contains(&year)
-            && (1..=12).contains(&month)
-            && (1..=31).contains(&day)
-            && hour < 24
-            && minute < 60
-            && second < 60;
-        let [high, middle, low] = micros;
-        let micros = i64::from(u32::from_be_bytes([0, high, middle, low]));
-        (is_date && micros < 1_000_000).then(|| {
-            let of_day = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second);
-            (days_since_1970(year, month, day) * 86_400 + of_day) * 1_000_000 + micros
-        })
-    }
-
-    /// Whether the frame serves this very request now.
-    pub(super) fn still_holds(
-        &self,
-        reader: &mut Locals<'_>,
-        frame: &FoundFrame,
-        request: Local,
-        started: Local,
-    ) -> bool {
-        let moment = self.started.plus(DATETIME_DATA);
-        let (locals, moment) = reader.reread(frame, [request, started], moment);
-        locals == [Some(self.request), Some(self.started)] && moment == Some(self.moment)
-    }
+/// What a request is called by its server.
+struct Named {
+    method: String,
+    path: String,
+    /// Whether that is final, and by whom.
+    work: Option<Framework>,
 }
 
 impl Current {
     /// A request that was not seen before: its method and its path.
     pub(super) fn read(
         reader: &mut Locals<'_>,
-        key: Key,
-        locals: &RequestLocals,
+        telling: &Telling<Serves>,
+        key: &Key,
         shared: &mut Shared,
         tables: &mut Tables,
-    ) -> Option<Self> {
-        let parts = reader.attributes(key.request, [locals.method, locals.path]);
-        let [Some(method), Some(path)] = reader.strings(parts) else { return None };
-        if !is_method(&method) {
-            return None;
-        }
-        let id = shared.next_request()?;
-        let folded = shared.folded_endpoint(&method, &path, tables);
-        let is_other_path = folded.is_none();
-        let endpoint = folded.unwrap_or_else(|| other_paths(&method, tables));
-        let path = raw_path(path);
-        let by_path = endpoint;
-        Some(Self { key, id, method, path, by_path, endpoint, is_other_path, settled: false })
+    ) -> Read {
+        let named = match telling.named(reader) {
+            Ok(Some(named)) => named,
+            Ok(None) => return Read::Nothing,
+            Err(Torn) => return Read::Torn,
+        };
+        let Named { method, path, work } = named;
+        let Some(id) = shared.next_request() else { return Read::Torn };
+        let (by_path, is_other_path) = match work {
+            Some(framework) => (shared.work_endpoint(&method, &path, framework, tables), true),
+            None => match shared.folded_endpoint(&method, &path, tables) {
+                Some(folded) => (folded, false),
+                None => (other_paths(&method, tables), true),
+            },
+        };
+        let current = Self {
+            id,
+            noted: key.noted(),
+            method,
+            path: raw_path(path),
+            by_path,
+            endpoint: by_path,
+            is_other_path,
+            settled: work.is_some(),
+            suspends: telling.row.suspends,
+            seen: 0,
+        };
+        Read::Request(Box::new(current))
     }
 
     /// What is known of it by now.
     pub(super) fn in_progress(&self) -> InProgress<'_> {
         InProgress {
             id: self.id,
-            noted: self.key.noted(),
+            noted: self.noted,
             by_path: self.by_path,
             endpoint: self.endpoint,
             path: &self.path,
         }
     }
 
-    /// The framework's route, if it has one by now.
-    pub(super) fn route(
-        &self,
-        reader: &mut Locals<'_>,
-        frame: &FoundFrame,
-        environ: Option<Local>,
-    ) -> Option<FoundRoute> {
-        let environ = reader.value(frame, environ?)?;
-        ENVIRON_ROUTES.into_iter().find_map(|known| {
-            let request = reader.dict_item(environ, known.key)?;
-            let (route, handler) = route(reader, request, known)?;
-            Some(FoundRoute { framework: known.framework, route, handler })
-        })
-    }
-
     /// Takes the framework's route for good.
-    pub(super) fn settle(&mut self, found: FoundRoute, tables: &mut Tables) {
+    pub(super) fn settle(&mut self, found: &FoundRoute, tables: &mut Tables) {
         let FoundRoute { framework, route, handler } = found;
         let path = self.endpoint;
-        self.endpoint = endpoint(tables, &self.method, &route, framework, handler.as_deref());
+        self.endpoint = endpoint(tables, &self.method, route, *framework, handler.as_deref());
         self.settled = true;
         if !self.is_other_path {
             tables.intern_routing(Routing { path, route: self.endpoint });
@@ -158,28 +125,70 @@ impl Current {
     }
 }
 
-/// A route as a framework names it.
-#[derive(Debug)]
-pub(super) struct FoundRoute {
-    framework: Framework,
-    route: String,
-    handler: Option<String>,
+/// What was read makes no sense.
+struct Torn;
+
+impl Telling<Serves> {
+    /// What the request is called; `None` if it is none.
+    fn named(&self, reader: &mut Locals<'_>) -> Result<Option<Named>, Torn> {
+        let mut text = |place| {
+            let object = self.object(reader, place, false);
+            object.and_then(|object| reader.text_of(object))
+        };
+        let (method, path) = match self.row.naming {
+            Naming::Http { .. } => (text(2), text(3).or_else(|| text(4))),
+            Naming::Declared { .. } => {
+                let (Some(method), Some(path)) = (text(2), text(3)) else { return Err(Torn) };
+                return Ok(Some(Named { method, path, work: Some(Framework::Declared) }));
+            }
+            Naming::Work { kind, framework, .. } => {
+                let path = text(3).ok_or(Torn)?;
+                let method = kind.to_owned();
+                return Ok(Some(Named { method, path, work: Some(framework) }));
+            }
+            Naming::Carried => {
+                let Some((carrier, _)) = self.row.carrier else { return Ok(None) };
+                let Some(dict) = self.object(reader, 5, false) else { return Ok(None) };
+                match carried(reader, carrier, dict) {
+                    Some(both) => both,
+                    None => return Ok(None),
+                }
+            }
+        };
+        match (method, path) {
+            (Some(method), Some(path)) if is_method(&method) => {
+                Ok(Some(Named { method, path, work: None }))
+            }
+            _ => Err(Torn),
+        }
+    }
 }
 
-/// The framework's route and its handler, from the framework's request object; `None` as
-/// long as it has not looked for one.
-fn route(
+/// The method and the path in a carrier; `None` if it is not of a request.
+fn carried(
     reader: &mut Locals<'_>,
-    request: RemoteAddress,
-    known: &EnvironRoute,
-) -> Option<(String, Option<String>)> {
-    let [Some(rule)] = reader.attributes(request, [known.rule]) else {
-        let [no_route] = reader.attributes(request, [known.no_route]);
-        return no_route.map(|_| ("(no route)".to_owned(), None));
-    };
-    let parts = reader.attributes(rule, [known.route, known.handler]);
-    let [route, handler] = reader.strings(parts);
-    Some((route?, handler))
+    carrier: Carrier,
+    dict: RemoteAddress,
+) -> Option<(Option<String>, Option<String>)> {
+    match carrier {
+        Carrier::Environ => {
+            let [method, path] = reader.dict_items(dict, ["REQUEST_METHOD", "PATH_INFO"])?;
+            let mut text = |object: Option<RemoteAddress>| reader.text_of(object?);
+            Some((text(method), text(path)))
+        }
+        Carrier::Scope => {
+            let [kind, method, raw_path, path] =
+                reader.dict_items(dict, ["type", "method", "raw_path", "path"])?;
+            let mut text = |object: Option<RemoteAddress>| reader.text_of(object?);
+            let method = match text(kind)?.as_str() {
+                "http" => text(method),
+                "websocket" => Some("WEBSOCKET".to_owned()),
+                _ => return None,
+            };
+            let raw_path = text(raw_path).filter(|path| path.starts_with('/'));
+            Some((method, raw_path.or_else(|| text(path))))
+        }
+    }
 }
 
 /// The path without its query string, and no longer than is kept.
@@ -191,15 +200,6 @@ fn raw_path(mut path: String) -> String {
     path
 }
 
-/// Days from the first of January 1970 to a day of the Gregorian calendar, counted from the
-/// first of March of the year 0, so that a leap day is a year's last.
-fn days_since_1970(year: i64, month: u8, day: u8) -> i64 {
-    let (month, day) = (i64::from(month), i64::from(day));
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468
-}
-
 /// Whether this can be an HTTP method: what else was read is not a request's.
 fn is_method(text: &str) -> bool {
     (1..=20).contains(&text.len())
@@ -209,28 +209,6 @@ fn is_method(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn key(moment: [u8; 10]) -> Key {
-        let nowhere = RemoteAddress::NULL;
-        Key { request: nowhere, started: nowhere, moment }
-    }
-
-    #[test]
-    fn a_noted_moment_is_what_python_says_of_it() {
-        // datetime(Y, M, D, h, m, s, us, tzinfo=utc).timestamp(), as Python computes it.
-        for (moment, micros) in [
-            ([7, 178, 1, 1, 0, 0, 0, 0, 0, 0], 0),
-            ([7, 234, 11, 21, 19, 53, 24, 1, 226, 64], 1_795_290_804_123_456),
-            ([7, 208, 2, 29, 23, 59, 59, 15, 66, 63], 951_868_799_999_999),
-            ([7, 232, 3, 1, 0, 0, 0, 0, 0, 1], 1_709_251_200_000_001),
-            ([0, 1, 1, 1, 0, 0, 0, 0, 0, 0], -62_135_596_800_000_000),
-        ] {
-            assert_eq!(key(moment).noted(), Some(micros), "{moment:?}");
-        }
-        for impossible in [[0; 10], [255; 10], [7, 234, 13, 1, 0, 0, 0, 0, 0, 0]] {
-            assert_eq!(key(impossible).noted(), None);
-        }
-    }
 
     #[test]
     fn a_path_has_a_bound_and_no_query() {

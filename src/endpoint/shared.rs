@@ -10,6 +10,11 @@ use crate::model::{Endpoint, EndpointId, Framework, RequestId, Tables};
 /// one: `GET (other paths)`.
 const MOST_FOLDED_PATHS: usize = 500;
 
+/// The most endpoints named by tasks, and the longest names of those, in characters.
+const MOST_WORK: usize = 1000;
+const LONGEST_KIND: usize = 20;
+const LONGEST_NAME: usize = 200;
+
 /// The methods of RFC 9110 and RFC 5789. A client may send any word.
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
@@ -20,6 +25,8 @@ pub struct Shared {
     requests: u64,
     /// Endpoints named by their path, by label.
     folded: FxHashMap<String, EndpointId>,
+    /// Endpoints of tasks, by label.
+    work: FxHashMap<String, EndpointId>,
     /// How many names of threads that serve no request have a label of their own.
     backgrounds: usize,
 }
@@ -49,6 +56,29 @@ impl Shared {
         let new = endpoint(tables, method, &route, Framework::None, None);
         self.folded.insert(key, new);
         Some(new)
+    }
+
+    /// The endpoint of a piece of work that is not an HTTP request. There is an end to the
+    /// number of names here too.
+    pub(super) fn work_endpoint(
+        &mut self,
+        kind: &str,
+        name: &str,
+        framework: Framework,
+        tables: &mut Tables,
+    ) -> EndpointId {
+        let kind: String = kind.chars().take(LONGEST_KIND).collect();
+        let name: String = name.chars().take(LONGEST_NAME).collect();
+        let key = format!("{kind} {name}");
+        if let Some(&known) = self.work.get(&key) {
+            return known;
+        }
+        if self.work.len() >= MOST_WORK {
+            return endpoint(tables, "task", "(other tasks)", framework, None);
+        }
+        let new = endpoint(tables, &kind, &name, framework, None);
+        self.work.insert(key, new);
+        new
     }
 
     /// The label of a thread that serves no request. A server that makes a thread for

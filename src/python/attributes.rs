@@ -30,6 +30,8 @@ pub(crate) struct Names {
     known: FxHashMap<&'static str, Place>,
     /// By the first of the names that were asked for: the type of the object that had them.
     types: FxHashMap<&'static str, RemoteAddress>,
+    /// By type and name: how far from an object's start its member is.
+    pub(super) members: FxHashMap<(RemoteAddress, &'static str), Option<usize>>,
 }
 
 /// Where a name was in the keys object in which it was last found.

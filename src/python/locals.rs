@@ -17,6 +17,8 @@ use crate::units::RemoteAddress;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Local {
     slots: [Option<u16>; 2],
+    /// Whether a cell is there, with the object in it: inner functions use the local too.
+    pub(super) is_cell: bool,
 }
 
 /// Reads locals and objects. What was read may have changed a moment later: whoever
@@ -47,8 +49,16 @@ impl<'a> Locals<'a> {
     pub fn find(&mut self, frame: &FoundFrame, name: &str) -> Option<Local> {
         let slots = self.codes.local_slots(frame.raw().code, name, &mut self.objects, self.layout);
         let mut slots = slots.into_iter().map(|slot| u16::try_from(slot).ok());
-        let local = Local { slots: [slots.next().flatten(), slots.next().flatten()] };
-        local.slots[0].is_some().then_some(local)
+        let slots = [slots.next().flatten(), slots.next().flatten()];
+        slots[0].is_some().then_some(Local { slots, is_cell: false })
+    }
+
+    /// The same, for [`Locals::object`]. The frame tells whether it is in a cell.
+    pub fn find_object(&mut self, frame: &FoundFrame, name: &str) -> Option<Local> {
+        let local = self.find(frame, name)?;
+        let value = self.object(frame, local, false);
+        let is_cell = value.is_some_and(|value| self.is_of_type(value, "cell"));
+        Some(Local { is_cell, ..local })
     }
 
     /// The bytes among which a frame was read, and where it begins in them.
@@ -133,6 +143,15 @@ impl<'a> Locals<'a> {
     pub fn dict_item(&mut self, dict: RemoteAddress, name: &'static str) -> Option<RemoteAddress> {
         let [item] = self.objects.dict_items(dict, [name])?;
         item
+    }
+
+    /// The values under several `str` keys of a dict; `None` if it does not hold together.
+    pub fn dict_items<const N: usize>(
+        &mut self,
+        dict: RemoteAddress,
+        names: [&'static str; N],
+    ) -> Option<[Option<RemoteAddress>; N]> {
+        self.objects.dict_items(dict, names)
     }
 
     /// The characters of several `str`; `None` for what is no `str`.

@@ -85,6 +85,7 @@ pub struct Stack<'a> {
     /// The process' memory.
     pub memory: &'a dyn ReadMemory,
     frames: Frames<'a>,
+    work: Option<u64>,
 }
 
 /// Where the frames of a [`Stack`] are kept.
@@ -107,7 +108,7 @@ impl std::fmt::Debug for Stack<'_> {
 impl<'a> Stack<'a> {
     /// The stack of the thread with this position in [`Runtime::threads`].
     pub fn of_thread(runtime: &'a mut Runtime, memory: &'a dyn ReadMemory, thread: usize) -> Self {
-        Self { runtime, memory, frames: Frames::Thread(thread) }
+        Self { runtime, memory, frames: Frames::Thread(thread), work: None }
     }
 
     /// Frames that were found in another way, root first, and how far they hold together.
@@ -117,7 +118,20 @@ impl<'a> Stack<'a> {
         frames: &'a [FoundFrame],
         grade: Grade,
     ) -> Self {
-        Self { runtime, memory, frames: Frames::Given(frames, grade) }
+        Self { runtime, memory, frames: Frames::Given(frames, grade), work: None }
+    }
+
+    /// Says which piece of work runs on it, by a number that no other of its process has at
+    /// any time, such as that of an asyncio task.
+    #[must_use]
+    pub const fn with_work(mut self, number: u64) -> Self {
+        self.work = Some(number);
+        self
+    }
+
+    /// The number of the piece of work that runs on it, if it is known.
+    pub const fn work(&self) -> Option<u64> {
+        self.work
     }
 
     /// Its frames, root first.

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 pub use error::Error;
 
+use crate::endpoint::Declared;
 use crate::model::{Note, ProcessId, Progress, Role, Sample, Session as Facts, Sink, Tables, Tick};
 use crate::process::{self, Affinity, Process, cpu_quota, cpus_online, host_name, own_cpu};
 use crate::python;
@@ -66,6 +67,8 @@ pub struct Options {
     pub max_depth: usize,
     /// Whether it is read what databases are asked; if not, nothing of it is.
     pub statements: bool,
+    /// Functions that serve requests, as a person declared them.
+    pub declared: Declared,
 }
 
 /// A running recording.
@@ -139,6 +142,7 @@ impl Session {
         let mut common = Common::default();
         common.max_depth = options.max_depth;
         common.statements = options.statements;
+        common.declared = options.declared;
         if options.same_cpu {
             common.affinity = Affinity::of_this_thread();
         }

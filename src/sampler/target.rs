@@ -11,7 +11,7 @@ use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
 use super::names::Names;
 use super::requests::{LocalTime, News};
 use super::thread::{Glance, Track};
-use crate::endpoint::{Attribution, Shared};
+use crate::endpoint::{Attribution, Declared, Shared};
 use crate::model::{
     Evidence, Frame, Grade, On, OnId, ProcessFacts, ProcessId, Sample, StackId, StackNode, State,
     Tables, TargetProcess, Thread,
@@ -42,6 +42,8 @@ pub(super) struct Common {
     pub(super) max_depth: usize,
     /// Samples whose stacks had more.
     pub(super) cut_stacks: u64,
+    /// Functions that serve requests, as a person declared them.
+    pub(super) declared: Declared,
     /// Whether it is read what databases are asked.
     pub(super) statements: bool,
     pub(super) known_statements: statement::Shared,
@@ -149,7 +151,7 @@ impl Target {
             runtime,
             id,
             facts,
-            attribution: Attribution::default(),
+            attribution: Attribution::new(common.declared),
             local_time: LocalTime::default(),
             judge: Judge::default(),
             statements: Statements::default(),
@@ -396,7 +398,7 @@ impl Target {
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
-        let request = attributed.request.and_then(|_| track.request.in_progress());
+        let request = attributed.request.and_then(|_| self.attribution.in_progress(&track.request));
         let found = (request, stack_holds);
         let place = (self.id, thread);
         let local_time = &mut self.local_time;

@@ -6,6 +6,7 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use farrier::endpoint::Declared;
 use farrier::model::{
     Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Sample, Session, Sink, StackId,
     Tables, Tick,
@@ -291,6 +292,7 @@ pub(crate) fn observe(target: &Script, from: Where, duration: Duration) -> Obser
             just_started: false,
             same_cpu: from == Where::Anywhere,
             statements: true,
+            declared: Declared::default(),
             max_depth: 16_384,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");
