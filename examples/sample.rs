@@ -59,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         same_cpu: true,
         statements: true,
         declared: farrier::endpoint::Declared::default(),
+        slow: None,
         max_depth: 16_384,
     };
     sampler::Session::attach(options, || false)?.run(&mut States::default(), || false)?;

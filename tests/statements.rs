@@ -242,6 +242,7 @@ impl Asked {
             same_cpu: true,
             statements: true,
             declared: Declared::default(),
+            slow: None,
             max_depth: 16_384,
             duration: Some(Duration::from_secs_f64(seconds)),
             command: Vec::new(),

@@ -116,6 +116,7 @@ fn ticks_of_allocate_nothing(script: &Script, what: &str, most: f64) {
         same_cpu: true,
         statements: true,
         declared: Declared::default(),
+        slow: None,
         max_depth: 16_384,
         duration: Some(LENGTH),
         command: Vec::new(),

@@ -1,8 +1,10 @@
 //! Working out a summary.
 
 use super::gil::gil;
+use super::requests::{EndpointRequests, in_flight, per_second, requests};
 use super::shares::{Shares, by_own_time, by_seconds, share};
-use super::statements::Statements;
+use super::slow::slow;
+use super::statements::{Statements, rounded};
 use super::summary::{
     EndpointRow, EvidenceCounts, FunctionRow, FunctionTime, Listen, LoopBlockedRow, NoteRow,
     ProcessRow, Recorded, Sampling, StateSeconds, Summary, TasksRow,
@@ -53,6 +55,7 @@ impl Summary {
             statements: statements.all(&shares),
             loop_blocked: loop_blocked(profile),
             tasks: tasks(profile),
+            slow: slow(profile),
             listen: profile.listen().iter().map(|queue| listen(tables, queue)).collect(),
             notes: profile.notes().iter().map(note).collect(),
         }
@@ -71,6 +74,8 @@ fn recorded(profile: &Profile) -> Recorded {
         cpus: session.cpus,
         cpu_quota: session.cpu_quota,
         command: session.command,
+        slow_ms: session.slow.map(|slow| slow.as_secs_f64() * 1e3),
+        slow_requests: profile.slow().map(|slow| slow.count),
         target: session.target,
         complete: profile.is_complete(),
     }
@@ -97,6 +102,8 @@ fn processes(profile: &Profile) -> Vec<ProcessRow> {
         let states = &states[id.index()];
         let all = states.all();
         let facts = facts.clone();
+        let watched = facts.requests.map(|_| facts.requests_watched.as_secs_f64());
+        let requests_per_s = per_second(&facts);
         ProcessRow {
             pid: facts.pid.get(),
             role: facts.role,
@@ -106,6 +113,8 @@ fn processes(profile: &Profile) -> Vec<ProcessRow> {
             python: facts.python,
             free_threaded: facts.free_threaded,
             requests: facts.requests,
+            requests_watched_s: watched,
+            requests_per_s,
             busy_share: (all > Nanos::ZERO).then(|| share(states.busy(), all)),
             cpu_s: facts.cpu.as_secs_f64(),
             runqueue_s: facts.runqueue.as_secs_f64(),
@@ -234,30 +243,44 @@ fn endpoints(
         waits[endpoint.index()] = rows;
     }
     let text = |id: Option<_>| id.map(|id| tables.string(id).to_owned());
-    let mut rows: Vec<_> = tables
-        .endpoints()
-        .iter()
-        .zip(&sums)
-        .zip(functions)
-        .zip(waits)
-        .filter(|(((_, sum), _), _)| sum.seen)
-        .map(|(((endpoint, sum), functions), waits)| EndpointRow {
-            endpoint: tables.string(endpoint.label).to_owned(),
-            method: text(endpoint.method),
-            route: text(endpoint.route),
-            framework: endpoint.framework.name(),
-            handler: text(endpoint.handler),
-            suspended_s: sum.suspended.as_secs_f64(),
-            seconds: sum.states.busy().as_secs_f64(),
-            share: shares.of(sum.states.busy()),
-            cpu_s: sum.cpu.as_secs_f64(),
-            gil_held_s: sum.gil_held.as_secs_f64(),
-            requests_seen: sum.requests,
-            requests_est: None,
-            states: sum.states,
-            waits,
-            latency_ms: None,
-            functions,
+    let duration = profile.progress().elapsed.as_secs_f64();
+    let mut of_requests = vec![EndpointRequests::default(); sums.len()];
+    for (endpoint, of) in requests(profile) {
+        of_requests[endpoint.index()] = of;
+    }
+    let parts = sums.iter().zip(functions).zip(waits).zip(of_requests);
+    let rows = tables.endpoints().iter().zip(parts).filter(|(_, (((sum, _), _), _))| sum.seen);
+    let mut rows: Vec<_> = rows
+        .map(|(endpoint, (((sum, functions), waits), requests))| {
+            let number = requests.number;
+            let each = |seconds: f64| number.filter(|&of| of > 0.0).map(|of| seconds / of);
+            let seconds = sum.states.busy().as_secs_f64();
+            EndpointRow {
+                endpoint: tables.string(endpoint.label).to_owned(),
+                method: text(endpoint.method),
+                route: text(endpoint.route),
+                framework: endpoint.framework.name(),
+                handler: text(endpoint.handler),
+                suspended_s: sum.suspended.as_secs_f64(),
+                seconds,
+                share: shares.of(sum.states.busy()),
+                cpu_s: sum.cpu.as_secs_f64(),
+                gil_held_s: sum.gil_held.as_secs_f64(),
+                requests_seen: sum.requests,
+                requests_est: number.map(rounded),
+                requests_per_s: number.filter(|_| duration > 0.0).map(|of| of / duration),
+                seconds_per_request: each(seconds),
+                cpu_per_request_s: each(sum.cpu.as_secs_f64()),
+                in_flight: in_flight(
+                    sum.states.all().saturating_add(sum.suspended).as_secs_f64(),
+                    duration,
+                    requests.most_in_flight,
+                ),
+                states: sum.states,
+                waits,
+                latency_ms: requests.latency,
+                functions,
+            }
         })
         .collect();
     rows.sort_by(|one, other| {

@@ -4,7 +4,9 @@
 mod build;
 mod gil;
 mod places;
+mod requests;
 mod shares;
+mod slow;
 mod statements;
 mod summary;
 mod totals;
@@ -12,9 +14,9 @@ mod waits;
 
 pub use summary::{
     EndpointRow, EndpointSeconds, EndpointWait, EvidenceCounts, FunctionRow, FunctionTime, Gil,
-    GilBlocked, GilHolder, GilProcess, LatencyMs, Listen, LoopBlockedRow, NoteRow, ProcessRow,
-    Recorded, Sampling, StateSeconds, Statement, StatementEndpoint, StatementRow, Summary,
-    TasksRow, WaitPlace, WaitRow,
+    GilBlocked, GilHolder, GilProcess, InFlight, LatencyMs, Listen, LoopBlockedRow, NoteRow,
+    ProcessRow, Recorded, Sampling, SlowPartRow, SlowRow, StateSeconds, Statement,
+    StatementEndpoint, StatementRow, Summary, TasksRow, WaitPlace, WaitRow,
 };
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub struct Summary {
     pub loop_blocked: Vec<LoopBlockedRow>,
     /// The tasks of processes with an event loop.
     pub tasks: Vec<TasksRow>,
+    /// The slowest requests of those that took longer than was asked for, slowest first; at
+    /// the most ten.
+    pub slow: Vec<SlowRow>,
     /// The sockets on which the servers listen.
     pub listen: Vec<Listen>,
     /// What a person should be told.
@@ -65,6 +68,11 @@ pub struct Recorded {
     pub cpu_quota: Option<f64>,
     /// How farrier was called.
     pub command: Vec<String>,
+    /// Requests that take longer than so many milliseconds were to be kept; `null` if that
+    /// was not asked for.
+    pub slow_ms: Option<f64>,
+    /// How many took longer; `null` likewise.
+    pub slow_requests: Option<u64>,
     /// The target in words.
     pub target: String,
     /// Whether the recording reached its end; `false` if it was cut short.
@@ -88,8 +96,13 @@ pub struct ProcessRow {
     pub python: String,
     /// Whether the interpreter has no GIL.
     pub free_threaded: bool,
-    /// Requests that the server itself counted, where it does.
+    /// Requests that the server itself counted while its count was watched, where it keeps
+    /// one.
     pub requests: Option<u64>,
+    /// For how long that was watched, in seconds on the clock.
+    pub requests_watched_s: Option<f64>,
+    /// Requests a second by that count.
+    pub requests_per_s: Option<f64>,
     /// Of its own thread-seconds, idle ones too, those that were not idle; `null`
     /// without any.
     pub busy_share: Option<f64>,
@@ -205,13 +218,24 @@ pub struct EndpointRow {
     pub gil_held_s: f64,
     /// Requests that were seen at one tick or more.
     pub requests_seen: u64,
-    /// How many there were in truth, estimated.
+    /// How many there were in truth, estimated: those that began while recording, short ones
+    /// that no tick saw too. If the server counts its requests, all endpoints together come to
+    /// that. `null` where a thread has many requests at a time, and where none is served.
     pub requests_est: Option<f64>,
+    /// `requests_est` by the duration of the recording.
+    pub requests_per_s: Option<f64>,
+    /// `seconds` by `requests_est`.
+    pub seconds_per_request: Option<f64>,
+    /// `cpu_s` by `requests_est`.
+    pub cpu_per_request_s: Option<f64>,
+    /// Requests that were in flight at the same time.
+    pub in_flight: Option<InFlight>,
     /// Time by state, `idle` too: all but that add up to `seconds`.
     pub states: StateSeconds,
     /// What its threads waited for, by time.
     pub waits: Vec<EndpointWait>,
-    /// How long its requests took.
+    /// How long its requests took, of all that began while recording: those that were too
+    /// short to be seen have their part by the estimate.
     pub latency_ms: Option<LatencyMs>,
     /// Its functions, by their own time.
     pub functions: Vec<FunctionTime>,
@@ -230,6 +254,66 @@ pub struct LatencyMs {
     pub max: f64,
     /// From how many requests this was worked out.
     pub n: u64,
+}
+
+/// Requests in flight at the same time, in all processes together.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct InFlight {
+    /// On average over the recording.
+    pub mean: f64,
+    /// The most at one tick.
+    pub max: u64,
+}
+
+/// A slow request.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SlowRow {
+    /// What was asked for.
+    pub endpoint: String,
+    /// The process that served it.
+    pub pid: u32,
+    /// The thread's name.
+    pub thread: String,
+    /// When it began, in seconds since the recording did: negative if before that.
+    pub start_s: f64,
+    /// Whether that is the server's own account; otherwise it is when it was first seen, and
+    /// it may have begun before.
+    pub start_known: bool,
+    /// How long it took, in milliseconds on the clock; until the end of the recording if it
+    /// did not end.
+    pub duration_ms: f64,
+    /// Whether it was seen to end.
+    pub ended: bool,
+    /// The first tick that saw it, in seconds since the recording began.
+    pub first_seen_s: f64,
+    /// The last one.
+    pub last_seen_s: f64,
+    /// What it did, in the order of time.
+    pub timeline: Vec<SlowPartRow>,
+}
+
+/// A part of a slow request: ticks one after the other that found the same.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SlowPartRow {
+    /// From when, in milliseconds since `start_s`.
+    pub at_ms: f64,
+    /// How long.
+    pub duration_ms: f64,
+    /// What the thread was doing.
+    pub state: &'static str,
+    /// What it waited on, where that is known.
+    pub on: Option<String>,
+    /// What a database was being asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<String>,
+    /// The topmost function.
+    pub function: Option<String>,
+    /// Its file, in full.
+    pub file: Option<String>,
+    /// The line in it at the first of the ticks.
+    pub line: Option<u32>,
+    /// Whether shorter parts beside it were joined to it, for want of room.
+    pub joined: bool,
 }
 
 /// Something waited for under one endpoint.

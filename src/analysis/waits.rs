@@ -208,7 +208,7 @@ impl Waits {
 
 /// What was waited on, in words: the peer or lock as it was named, or the function
 /// that held the GIL and, in parentheses, what it served.
-fn on_text(tables: &Tables, on: OnId) -> String {
+pub(super) fn on_text(tables: &Tables, on: OnId) -> String {
     match tables.on(on) {
         On::Named(name) => tables.string(name).to_owned(),
         On::Holder { function, endpoint } => {

@@ -63,6 +63,10 @@ pub struct RecordArgs {
     /// `{"endpoints": [{"function": "Consumer.handle", "name": "message.subject"}]}`
     #[arg(long, value_name = "FILE")]
     endpoint_from: Option<PathBuf>,
+    /// Keep all that requests did that took longer than this (`500ms`, `2s`), and list the
+    /// slowest ten
+    #[arg(long, value_name = "TIME", value_parser = threshold)]
+    slow: Option<Duration>,
     /// Profile the given processes alone, not their workers
     #[arg(long)]
     no_children: bool,
@@ -214,6 +218,7 @@ impl RecordArgs {
             same_cpu: self.same_cpu == YesNo::Yes,
             statements: !self.no_statements,
             endpoint_from: self.endpoint_from.clone(),
+            slow: self.slow,
             max_cpu: self.max_cpu.0,
             max_depth: self.max_depth as usize,
             outputs,
@@ -336,6 +341,12 @@ fn duration(text: &str) -> Result<Length, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .map(|duration| Length(Some(duration)))
         .ok_or_else(|| "a time looks like `10`, `10s`, `2m`, `1h` or `unlimited`".to_owned())
+}
+
+/// How long a request takes that is slow.
+fn threshold(text: &str) -> Result<Duration, String> {
+    let Length(length) = duration(text).map_err(|_| "a time looks like `500ms` or `2s`")?;
+    length.ok_or_else(|| "`--slow` needs a time, such as `500ms`".to_owned())
 }
 
 /// The formats' names, for `record` with those that only it can write.

@@ -147,6 +147,7 @@ impl Live {
                 same_cpu: options.same_cpu,
                 statements: options.statements,
                 declared,
+                slow: options.slow,
             },
             || stop.load(Ordering::Relaxed),
         )?;

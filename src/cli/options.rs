@@ -50,6 +50,8 @@ pub struct Record {
     pub statements: bool,
     /// A file that declares functions which serve requests.
     pub endpoint_from: Option<PathBuf>,
+    /// Requests that take longer than this are kept with all that they do.
+    pub slow: Option<Duration>,
     /// The share of one CPU that farrier itself may use, if there is a limit.
     pub max_cpu: Option<f64>,
     /// How many frames of one stack are kept at the most.

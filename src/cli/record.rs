@@ -16,8 +16,8 @@ use super::outputs::{Outputs, Place, stem, text};
 use super::progress::Bar;
 use super::stop::on_signals;
 use crate::model::{
-    Executions, ListenQueue, LoopBlocked, Note, ProcessFacts, ProcessId, Progress, Sample, Session,
-    Sink, Suspended, Tables, TaskLook, Tick,
+    Executions, ListenQueue, LoopBlocked, Note, ProcessFacts, ProcessId, Progress, Request, Sample,
+    Session, Sink, Suspended, Tables, TaskLook, Tick,
 };
 use crate::profile::{Builder, Profile};
 use crate::recording::Writer;
@@ -175,6 +175,12 @@ impl Sink for Pipeline<'_> {
         self.record(|recording| recording.process(tables, id, facts));
         self.profile.process(tables, id, facts)?;
         self.bar.process(tables, id, facts)
+    }
+
+    fn request(&mut self, tables: &Tables, request: &Request<'_>) -> io::Result<()> {
+        self.record(|recording| recording.request(tables, request));
+        self.profile.request(tables, request)?;
+        self.bar.request(tables, request)
     }
 
     fn tick(&mut self, tables: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()> {

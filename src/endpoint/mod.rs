@@ -20,6 +20,7 @@
 //! request that had it before; `rows::Mark` says how safe each of them is.
 
 mod attribution;
+mod counter;
 mod declared;
 mod in_flight;
 mod key;
@@ -31,6 +32,7 @@ mod rows;
 mod shared;
 
 pub use attribution::{Attributed, Attribution, Serving, ThreadRequest};
+pub use counter::RequestCounter;
 pub use declared::{Declared, DeclaredError};
 pub use request::InProgress;
 pub use shared::Shared;

@@ -24,6 +24,9 @@ pub struct Session {
     pub cpu_quota: Option<f64>,
     /// How farrier was called.
     pub command: Vec<String>,
+    /// Requests that take longer than this are kept with all that they did, if that was
+    /// asked for.
+    pub slow: Option<Nanos>,
     /// The target in words, such as `gunicorn app:app (pid 4711)`.
     pub target: String,
 }
@@ -70,8 +73,12 @@ pub struct ProcessFacts {
     pub rss_bytes_first: u64,
     /// Resident memory when last looked at, in bytes.
     pub rss_bytes_last: u64,
-    /// Requests that the server itself counted while recording, where it does.
+    /// Requests that the server itself counted while its count was watched, where it keeps
+    /// one.
     pub requests: Option<u64>,
+    /// For how long that was watched: from the first to the last reading, or since the process
+    /// was started if that was later than the recording.
+    pub requests_watched: Nanos,
     /// When it joined, since the recording began.
     pub joined: Nanos,
     /// When it left, since the recording began; `None` while it is there.

@@ -230,6 +230,15 @@ pub fn own_cpu() -> Nanos {
     clock(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
+/// The time since boot in the unit of a process' start time: the kernel tells that in
+/// hundredths of a second (`USER_HZ`) on all machines that farrier runs on. `None` if it
+/// cannot be read.
+pub fn ticks_since_boot() -> Option<u64> {
+    const TICK: u64 = 10_000_000;
+    let since = clock(ClockId::CLOCK_BOOTTIME);
+    (since > Nanos::ZERO).then(|| since.as_nanos() / TICK)
+}
+
 /// What a clock shows; zero if it cannot be read.
 pub(super) fn clock(clock: ClockId) -> Nanos {
     clock_gettime(clock)

@@ -51,7 +51,7 @@ pub use cold::Mapping;
 pub use error::{Error, Result};
 pub use hot::{
     Call, RunFlag, Schedstat, Syscall, ThreadFiles, own_cpu, raise_descriptor_limit,
-    sleep_precisely,
+    sleep_precisely, ticks_since_boot,
 };
 pub use image::{Image, Images};
 pub use listeners::{AcceptQueue, Listeners, ServiceOf};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::cells::Cells;
+use super::flights::{Flights, Followed};
 use super::requests::Requests;
 use super::sharing::{Rest, Sharing};
 use super::suspended::SuspendedTasks;
@@ -13,8 +14,8 @@ use super::woken::Woken;
 use super::{Cell, Key, LoopHolder, Profile, loops, routings};
 use crate::model::{
     EndpointId, Executions, Frame, FunctionId, Grade, ListenQueue, LoopBlocked, Note, OnId,
-    ProcessFacts, ProcessId, Progress, RequestId, Sample, Session, Sink, StackId, StackNode, State,
-    StatementId, Suspended, Tables, TaskLook, ThreadId, Tick,
+    ProcessFacts, ProcessId, Progress, Request, RequestId, Sample, Session, Sink, StackId,
+    StackNode, State, StatementId, Suspended, Tables, TaskLook, ThreadId, Tick,
 };
 use crate::units::Nanos;
 
@@ -37,6 +38,7 @@ pub struct Builder {
     cells: Cells,
     threads: Vec<LastSeen>,
     requests: Requests,
+    flights: Flights,
     executions: Vec<Executions>,
     executions_index: FxHashMap<ExecutionsKey, usize>,
     listen: Vec<ListenQueue>,
@@ -111,6 +113,7 @@ impl Builder {
         }
         Rest::give(&rest, &mut cells);
         let (mut cells, mut requests) = (cells.into_all(), self.requests.finish());
+        let mut followed = self.flights.finish();
         mark_grades(&mut cells, &mut tables);
         let mut executions = self.executions;
         let SuspendedTasks { cells: mut suspended, seen: tasks_seen, .. } = self.suspended;
@@ -118,7 +121,10 @@ impl Builder {
         let endpoints = suspended.iter_mut().map(|cell| &mut cell.endpoint);
         let endpoints = endpoints.chain(loop_holders.iter_mut().map(|it| &mut it.endpoint));
         let endpoints = endpoints.chain(executions.iter_mut().map(|of| &mut of.endpoint));
+        let endpoints = endpoints.chain(followed.endpoints());
         routings::follow(&mut cells, &mut requests, endpoints, &mut tables);
+        followed.join();
+        let Followed { times, gaps, most_in_flight, slow } = followed;
         Profile {
             tables: Arc::new(tables),
             session: self.session,
@@ -129,6 +135,10 @@ impl Builder {
             notes_left_out: self.notes_left_out,
             cells,
             requests,
+            times,
+            gaps,
+            most_in_flight,
+            slow,
             executions,
             listen: self.listen,
             suspended,
@@ -160,10 +170,12 @@ impl Builder {
 impl Sink for Builder {
     fn begin(&mut self, session: &Session) -> io::Result<()> {
         self.session = session.clone();
+        self.flights.begin(session);
         Ok(())
     }
 
     fn process(&mut self, _: &Tables, id: ProcessId, facts: &ProcessFacts) -> io::Result<()> {
+        self.flights.process(id, facts);
         match self.processes.iter_mut().find(|(known, _)| *known == id) {
             Some((_, known)) => known.clone_from(facts),
             None => self.processes.push((id, facts.clone())),
@@ -171,7 +183,13 @@ impl Sink for Builder {
         Ok(())
     }
 
-    fn tick(&mut self, _: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()> {
+    fn request(&mut self, _: &Tables, request: &Request<'_>) -> io::Result<()> {
+        self.flights.request(request);
+        Ok(())
+    }
+
+    fn tick(&mut self, tables: &Tables, tick: &Tick, samples: &[Sample]) -> io::Result<()> {
+        self.flights.tick(tables, tick, samples);
         self.progress.elapsed = self.progress.elapsed.max(tick.at);
         for sample in samples {
             self.add(tick.at, sample);

@@ -9,25 +9,34 @@
 //! of their samples: how much time a thread spent on CPUs, and in waiting for one, the
 //! kernel counts exactly, and samples only say where (`sharing.rs`).
 
+mod buckets;
 mod builder;
 mod cells;
+mod flights;
 #[cfg(test)]
 pub(crate) mod handmade;
+mod latency;
 mod loops;
 mod requests;
 mod routings;
 mod select;
 mod sharing;
+mod slow;
 mod suspended;
 mod woken;
 
 use std::sync::Arc;
 
 pub use builder::Builder;
+pub use latency::{Estimate, Latency};
 pub use loops::LoopHolder;
 pub use requests::RequestsSeen;
 pub use select::{Pattern, Selection};
+pub use slow::{SlowLog, SlowPart, SlowRequest};
 pub use suspended::{SuspendedCell, TasksSeen};
+
+use flights::RequestTimes;
+use latency::{Durations, Gaps};
 
 use crate::model::{
     EndpointId, Evidence, Executions, Grade, ListenQueue, Note, OnId, ProcessFacts, ProcessId,
@@ -90,6 +99,10 @@ pub struct Profile {
     notes_left_out: u64,
     cells: Vec<Cell>,
     requests: Vec<RequestsSeen>,
+    times: Vec<RequestTimes>,
+    gaps: Gaps,
+    most_in_flight: Vec<(EndpointId, u64)>,
+    slow: Option<SlowLog>,
     executions: Vec<Executions>,
     listen: Vec<ListenQueue>,
     suspended: Vec<SuspendedCell>,
@@ -142,6 +155,29 @@ impl Profile {
     /// The requests seen, by thread and endpoint.
     pub fn requests(&self) -> &[RequestsSeen] {
         &self.requests
+    }
+
+    /// What is to be said of the requests under each endpoint of the processes that are
+    /// wanted, in the order of the endpoints: how many there were, and how long they took.
+    /// Where one thread has many requests at a time, that is not known, and nothing said.
+    pub fn estimates(&self, wanted: impl Fn(ProcessId) -> bool) -> Vec<(EndpointId, Estimate)> {
+        let mut sums: std::collections::BTreeMap<EndpointId, Durations> = Default::default();
+        for of in self.times.iter().filter(|of| wanted(of.process)) {
+            sums.entry(of.endpoint).or_default().merge(&of.durations);
+        }
+        let visibility = self.gaps.visibility();
+        sums.into_iter().map(|(of, durations)| (of, durations.estimate(&visibility))).collect()
+    }
+
+    /// The most requests that were in flight at the same time under each endpoint, in all
+    /// processes; empty in a selection of processes or threads.
+    pub fn most_in_flight(&self) -> &[(EndpointId, u64)] {
+        &self.most_in_flight
+    }
+
+    /// The slowest requests, if it was asked for them.
+    pub const fn slow(&self) -> Option<&SlowLog> {
+        self.slow.as_ref()
     }
 
     /// What was seen of executions of statements: one for each thread, endpoint, statement

@@ -1,6 +1,7 @@
 //! Narrowing a profile to what is of interest.
 
-use super::{Cell, Profile, RequestsSeen, SuspendedCell};
+use super::flights::RequestTimes;
+use super::{Cell, Profile, RequestsSeen, SlowLog, SlowRequest, SuspendedCell};
 use crate::model::{EndpointId, Executions, ProcessId, State, ThreadId};
 use crate::units::{Pid, Tid};
 
@@ -88,6 +89,10 @@ impl Profile {
             notes_left_out: self.notes_left_out,
             cells: self.cells.iter().filter(|cell| keep.cell(cell)).copied().collect(),
             requests: self.requests.iter().filter(|seen| keep.requests(seen)).copied().collect(),
+            times: self.times.iter().filter(|of| keep.times(of)).cloned().collect(),
+            gaps: self.gaps.clone(),
+            most_in_flight: keep.most_in_flight(&self.most_in_flight),
+            slow: self.slow.as_ref().map(|slow| keep.slow(slow)),
             executions: self.executions.iter().filter(|of| keep.executions(of)).copied().collect(),
             listen: self.listen.clone(),
             suspended: self.suspended.iter().filter(|of| keep.suspended(of)).copied().collect(),
@@ -170,6 +175,28 @@ impl<'a> Keep<'a> {
 
     fn requests(&self, seen: &RequestsSeen) -> bool {
         self.place(seen.thread, seen.endpoint)
+    }
+
+    /// How long requests took is kept by process: a choice of threads has nothing of it.
+    fn times(&self, of: &RequestTimes) -> bool {
+        self.selection.threads.is_empty()
+            && self.processes[of.process.index()]
+            && self.endpoints[of.endpoint.index()]
+    }
+
+    fn most_in_flight(&self, most: &[(EndpointId, u64)]) -> Vec<(EndpointId, u64)> {
+        let of_all = self.selection.threads.is_empty() && self.selection.pids.is_empty();
+        let wanted =
+            |(endpoint, _): &&(EndpointId, u64)| of_all && self.endpoints[endpoint.index()];
+        most.iter().filter(wanted).copied().collect()
+    }
+
+    /// Of a narrower choice the hundred that were kept are all that is known.
+    fn slow(&self, log: &SlowLog) -> SlowLog {
+        let wanted = |slow: &&SlowRequest| self.place(slow.thread, slow.endpoint);
+        let kept: Vec<_> = log.kept.iter().filter(wanted).cloned().collect();
+        let count = if kept.len() == log.kept.len() { log.count } else { kept.len() as u64 };
+        SlowLog { threshold: log.threshold, count, kept }
     }
 }
 

@@ -172,6 +172,21 @@ impl<'a> Locals<'a> {
         self.bytes(object.plus(offset)).map(u64::from_le_bytes)
     }
 
+    /// The value of an `int` that is not negative. `int_type` is the type `int` once it was
+    /// found: asking a type for its name is dear.
+    pub fn whole_number(
+        &mut self,
+        object: RemoteAddress,
+        int_type: &mut Option<RemoteAddress>,
+    ) -> Option<u64> {
+        let (value, class) = self.objects.whole_number(object)?;
+        if *int_type != Some(class) {
+            self.objects.type_name(class).filter(|name| name == "int")?;
+            *int_type = Some(class);
+        }
+        Some(value)
+    }
+
     /// Exactly `N` bytes of memory.
     pub fn bytes<const N: usize>(&mut self, address: RemoteAddress) -> Option<[u8; N]> {
         self.objects.bytes(address, N)?.try_into().ok()

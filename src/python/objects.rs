@@ -133,6 +133,34 @@ impl<'a> Objects<'a> {
         found
     }
 
+    /// The value of an `int` that is not negative and fits into 60 bits, and its type.
+    pub(super) fn whole_number(&mut self, object: RemoteAddress) -> Option<(u64, RemoteAddress)> {
+        /// `PyLong_SHIFT` of all 64-bit builds.
+        const DIGIT_BITS: u32 = 30;
+        let layout = self.layout;
+        let start = layout.object.ob_size;
+        let head = View(self.prefix(object, start.checked_add(16)?)?);
+        let class = head.address(layout.object.ob_type)?;
+        let size = head.u64(start)?;
+        let digits = if !layout.ints_are_tagged() {
+            size
+        } else if size & 3 == 0 {
+            size >> 3
+        } else {
+            (size & 3 == 1).then_some(0)?
+        };
+        let first = start.checked_add(8)?;
+        let digit =
+            |at: usize| head.u32(at).map(u64::from).filter(|digit| digit >> DIGIT_BITS == 0);
+        let value = match digits {
+            0 => 0,
+            1 => digit(first)?,
+            2 => digit(first)? | digit(first.checked_add(4)?)? << DIGIT_BITS,
+            _ => return None,
+        };
+        Some((value, class))
+    }
+
     /// The content of a `bytes` object.
     pub(crate) fn bytes_object(&mut self, object: RemoteAddress) -> Option<Vec<u8>> {
         const USUAL: usize = 256;

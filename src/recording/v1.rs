@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub(super) target: String,
     #[prost(double, optional, tag = "9")]
     pub(super) cpu_budget: Option<f64>,
+    #[prost(uint64, optional, tag = "60")]
+    pub(super) slow: Option<u64>,
 }
 
 /// Entries that the tables have gained, one column for each field.
@@ -318,6 +320,8 @@ pub(super) struct Facts {
     pub(super) gil_switches: Option<u64>,
     #[prost(uint64, tag = "21")]
     pub(super) gil_watched: u64,
+    #[prost(uint64, tag = "60")]
+    pub(super) requests_watched: u64,
 }
 
 /// How the sampling goes.
@@ -381,6 +385,7 @@ impl From<&model::Session> for Session {
             command: session.command,
             target: session.target,
             cpu_budget: session.cpu_budget,
+            slow: session.slow.map(Nanos::as_nanos),
         }
     }
 }
@@ -397,6 +402,7 @@ impl From<Session> for model::Session {
             command: session.command,
             target: session.target,
             cpu_budget: session.cpu_budget,
+            slow: session.slow.map(Nanos::from_nanos),
         }
     }
 }
@@ -426,6 +432,7 @@ impl Facts {
             left: facts.left.map(Nanos::as_nanos),
             gil_switches: facts.gil_switches,
             gil_watched: facts.gil_watched.as_nanos(),
+            requests_watched: facts.requests_watched.as_nanos(),
         }
     }
 }
@@ -453,6 +460,7 @@ impl From<Facts> for ProcessFacts {
             left: facts.left.map(Nanos::from_nanos),
             gil_switches: facts.gil_switches,
             gil_watched: Nanos::from_nanos(facts.gil_watched),
+            requests_watched: Nanos::from_nanos(facts.requests_watched),
         }
     }
 }

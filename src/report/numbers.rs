@@ -68,6 +68,31 @@ pub(crate) fn plain(number: f64) -> String {
     format!("{tenths}")
 }
 
+/// How long a request takes, from milliseconds, in at most six characters up to a hundred
+/// seconds: `0.4 ms`, `34 ms`, `340 ms`, `1.25 s`, `14.2 s`.
+pub(crate) fn latency(ms: f64) -> String {
+    if ms > 0.0 && ms < 9.95 {
+        format!("{ms:.1} ms")
+    } else if ms < 999.5 {
+        format!("{ms:.0} ms")
+    } else if ms < 9_995.0 {
+        format!("{:.2} s", ms / 1e3)
+    } else {
+        seconds(ms / 1e3)
+    }
+}
+
+/// A rate in five characters up to ten thousand: `0.04`, `7.5`, `123`, `1,234`.
+pub(crate) fn rate(rate: f64) -> String {
+    if rate > 0.0 && rate < 0.995 {
+        format!("{rate:.2}")
+    } else if rate < 99.5 {
+        format!("{rate:.1}")
+    } else {
+        count(rate.round() as u64)
+    }
+}
+
 /// So many of something: `1 worker`, `2 workers`, `3 processes`.
 pub(crate) fn of(number: u64, what: &str) -> String {
     let ending = match number {
@@ -94,6 +119,12 @@ mod tests {
         assert_eq!([0.0, 0.0001, 0.4551, 1.0].map(share), ["0.0%", "<0.1%", "45.5%", "100.0%"]);
         assert_eq!([0.0, 0.001, 0.455, 1.0].map(short_share), [".", "<1%", "46%", "100%"]);
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0.0, 0.04, 7.51, 123.4, 1234.0].map(rate),
+            ["0.0", "0.04", "7.5", "123", "1,234"]
+        );
+        let shown = [0.42, 34.4, 340.0, 1_249.0, 14_230.0].map(latency);
+        assert_eq!(shown, ["0.4 ms", "34 ms", "340 ms", "1.25 s", "14.2 s"]);
         assert_eq!([100.0, 12.54].map(plain), ["100", "12.5"]);
         assert_eq!(of(1, "worker"), "1 worker");
         assert_eq!(of(2000, "worker"), "2,000 workers");

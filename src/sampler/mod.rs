@@ -55,6 +55,8 @@ pub struct Options {
     pub max_cpu: Option<f64>,
     /// How long to sample; `None` until stopped or until all targets are gone.
     pub duration: Option<Duration>,
+    /// Requests that take longer than this are to be kept with all that they do.
+    pub slow: Option<Duration>,
     /// How farrier was called, for the recording.
     pub command: Vec<String>,
     /// Whether the target was only just started, so that an interpreter may still come
@@ -131,6 +133,7 @@ impl Session {
             start_unix_ns: clock.start_unix_ns(),
             rate_hz: options.rate_hz,
             cpu_budget: options.max_cpu,
+            slow: options.slow.map(Nanos::from),
             host: host_name(),
             cpus: cpus_online(),
             cpu_quota: options.roots.first().and_then(cpu_quota),
@@ -201,6 +204,7 @@ impl Session {
         self.clock = Clock::start(self.options.rate_hz);
         self.budget = Budget::new(self.options.max_cpu, self.options.rate_hz, own_cpu());
         self.facts.start_unix_ns = self.clock.start_unix_ns();
+        self.common.began = process::ticks_since_boot();
         for target in &mut self.targets {
             target.begin();
         }
@@ -460,7 +464,7 @@ impl Session {
     fn report(&mut self, sink: &mut dyn Sink) -> std::io::Result<()> {
         let (mut calls, mut bytes) = self.left_costs;
         for target in &mut self.targets {
-            target.update_facts();
+            target.update_facts(self.clock.now());
             let costs = target.costs();
             calls += costs.0;
             bytes += costs.1;

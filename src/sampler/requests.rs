@@ -1,8 +1,9 @@
-//! What is told of requests besides their samples: when they began, and under which endpoint.
+//! What is told of requests besides their samples: when they began, under which endpoint, and
+//! how many the server has counted.
 
 use super::clock::Clock;
-use crate::endpoint::InProgress;
-use crate::model::{EndpointId, ProcessId, Request, RequestId, ThreadId};
+use crate::endpoint::{InProgress, RequestCounter};
+use crate::model::{EndpointId, ProcessFacts, ProcessId, Request, RequestId, ThreadId};
 use crate::units::Nanos;
 
 /// The offset between a process' local time and UTC, found from the requests that it serves.
@@ -74,6 +75,46 @@ impl LocalTime {
         };
         self.offset = Some(offset);
         Some(noted.saturating_sub(offset))
+    }
+}
+
+/// A server's own count of its requests, over the recording.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    pub(super) counter: RequestCounter,
+    /// When it was first read, and what it was then; of a process that was started while
+    /// recording, when that joined, and nothing.
+    first: Option<(Nanos, u64)>,
+    last: u64,
+    read: Option<Nanos>,
+}
+
+/// How often it is read. What a process counts after the last time, and before it ends, is
+/// not known.
+const COUNT_INTERVAL: Nanos = Nanos::from_millis(100);
+
+impl Counted {
+    /// The process was started while recording: it has counted from nothing.
+    pub(super) const fn begin_at_nothing(&mut self, joined: Nanos) {
+        self.first = Some((joined, 0));
+    }
+
+    /// Whether it is time to read it.
+    pub(super) fn is_due(&self, now: Nanos) -> bool {
+        let since = |read| now.saturating_sub(read) >= COUNT_INTERVAL;
+        self.counter.is_found() && self.read.is_none_or(since)
+    }
+
+    /// It was read.
+    pub(super) fn take(&mut self, now: Nanos, count: u64, facts: &mut ProcessFacts) {
+        self.read = Some(now);
+        // Two threads that count at the same time may even take one back.
+        self.last = self.last.max(count);
+        let &mut (began, first) = self.first.get_or_insert((now, count));
+        if now > began {
+            facts.requests = Some(self.last.saturating_sub(first));
+            facts.requests_watched = now.saturating_sub(began);
+        }
     }
 }
 

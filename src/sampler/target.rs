@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::executions::{Counts, Second};
 use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
 use super::names::Names;
-use super::requests::{LocalTime, News};
+use super::requests::{Counted, LocalTime, News};
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Declared, Shared};
 use crate::model::{
@@ -46,6 +46,8 @@ pub(super) struct Common {
     pub(super) declared: Declared,
     /// Whether it is read what databases are asked.
     pub(super) statements: bool,
+    /// When the recording began, in kernel clock ticks since boot, once it has.
+    pub(super) began: Option<u64>,
     pub(super) known_statements: statement::Shared,
     pub(super) executions: Counts,
     /// Where we run, if busy threads are to be read from their own CPUs.
@@ -62,6 +64,7 @@ pub(super) struct Target {
     pub(super) facts: ProcessFacts,
     attribution: Attribution,
     local_time: LocalTime,
+    counted: Counted,
     judge: Judge,
     statements: Statements,
     /// The number of its network namespace.
@@ -138,6 +141,7 @@ impl Target {
             runqueue: Nanos::ZERO,
             gil_switches: None,
             gil_watched: Nanos::ZERO,
+            requests_watched: Nanos::ZERO,
             rss_bytes_first: resident,
             rss_bytes_last: resident,
             requests: None,
@@ -153,6 +157,7 @@ impl Target {
             facts,
             attribution: Attribution::new(common.declared),
             local_time: LocalTime::default(),
+            counted: Counted::default(),
             judge: Judge::default(),
             statements: Statements::default(),
             again: Vec::new(),
@@ -168,6 +173,9 @@ impl Target {
             tasks: tasks::TaskSampling::default(),
             loops: loops::Loops::default(),
         };
+        if now > Nanos::ZERO && common.began.is_some_and(|began| start_time >= began) {
+            target.counted.begin_at_nothing(now);
+        }
         target.follow_threads();
         target.name_threads();
         Ok(target)
@@ -236,9 +244,13 @@ impl Target {
             // Before the counters: they vouch for what is read here too.
             self.read_statements(clock, common);
             self.count_switches(now);
+            self.find_counter(common);
             for &index in &self.wanted {
                 self.tracks[index].glance_again(&mut common.calls);
             }
+        }
+        if self.counted.is_due(now) {
+            self.count_requests(now);
         }
         self.follow_beginners();
         self.collect(now, (period, longest), clock, common, samples);
@@ -259,6 +271,24 @@ impl Target {
         if let (Some(since), true) = (switches.checked_sub(count), now > first) {
             self.facts.gil_switches = Some(since);
             self.facts.gil_watched = now.saturating_sub(first);
+        }
+    }
+
+    /// Looks for the server's own count of requests.
+    fn find_counter(&mut self, common: &Common) {
+        for &index in &self.wanted {
+            if self.counted.counter.is_found() {
+                return;
+            }
+            let mut look = Stack::of_thread(&mut self.runtime, &self.memory, index);
+            self.counted.counter.find(&mut look, &common.tables);
+        }
+    }
+
+    /// Reads it.
+    fn count_requests(&mut self, now: Nanos) {
+        if let Some(count) = self.counted.counter.read(&mut self.runtime, &self.memory) {
+            self.counted.take(now, count, &mut self.facts);
         }
     }
 
@@ -446,7 +476,8 @@ impl Target {
     }
 
     /// The facts that cost a read, for a report about once a second.
-    pub(super) fn update_facts(&mut self) {
+    pub(super) fn update_facts(&mut self, now: Nanos) {
+        self.count_requests(now);
         if let Ok(resident) = self.process.resident_bytes() {
             self.facts.rss_bytes_last = resident;
         }

@@ -293,6 +293,7 @@ pub(crate) fn observe(target: &Script, from: Where, duration: Duration) -> Obser
             same_cpu: from == Where::Anywhere,
             statements: true,
             declared: Declared::default(),
+            slow: None,
             max_depth: 16_384,
         };
         let mut session = sampler::Session::attach(options, || false).expect("it is Python");

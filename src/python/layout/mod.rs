@@ -293,6 +293,16 @@ pub(crate) enum Attributes {
 }
 
 impl Layout {
+    /// Whether an `int` has `lv_tag` (from 3.12, like one word for all attributes) in the place
+    /// of `ob_size`: the number of digits above three bits, of which the lowest two are 0 for
+    /// a positive number and 1 for none at all (`Include/cpython/longintrepr.h`).
+    pub(crate) const fn ints_are_tagged(&self) -> bool {
+        matches!(
+            self.attributes,
+            Attributes::ManagedTagged { .. } | Attributes::ManagedInline { .. }
+        )
+    }
+
     /// The layout for a version that does not state its own offsets.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
-//! Where the time goes, by endpoint: a column for each state, and for the peers that most
-//! time was waited for one each.
+//! Where the time goes, by endpoint: how many requests a second it has and how long they take,
+//! a column for each state, and for the peers that most time was waited for one each.
 
 use anstyle::AnsiColor;
 
-use super::{BOLD, DIM, Page, ROWS};
+use super::{BOLD, DIM, Page, ROWS, requests};
 use crate::analysis::{EndpointRow, Summary};
 use crate::model::State;
 use crate::report::numbers;
@@ -24,6 +24,8 @@ pub(super) const SHARES: [(&str, AnsiColor, &[State]); 7] = [
 const PEERS: usize = 3;
 /// How long a peer's title is at the most.
 const LONGEST_PEER: usize = 10;
+/// What the columns take that are always there.
+const ALWAYS: usize = " 123.4 s 12.3%".len();
 /// How much of an endpoint's name is kept before peers get columns.
 const ENDPOINT_WIDTH: usize = 20;
 
@@ -65,24 +67,39 @@ impl Page<'_> {
         let busy: Vec<_> = summary.endpoints.iter().filter(|row| row.seconds > 0.0).collect();
         let rows = &busy[..busy.len().min(ROWS)];
         let kinds = peer_kinds(rows);
-        let peers = (0..=kinds.len().min(PEERS)).rev();
-        let mut columns = Vec::new();
-        for count in peers {
-            columns = shares(rows, &kinds[..count]);
+        let has_requests = rows.iter().any(|row| row.requests_per_s.is_some());
+        let fits = |columns: &[Share<'_>], more: usize| {
             let wide = |share: &Share<'_>| share.title.chars().count().max(4) + 1;
             let taken: usize = columns.iter().map(wide).sum();
-            if self.text.width.saturating_sub(taken + " 123.4 s 12.3%".len()) >= ENDPOINT_WIDTH {
-                break;
-            }
-        }
+            self.text.width.saturating_sub(taken + ALWAYS + more) >= ENDPOINT_WIDTH
+        };
+        // The kind of peer that is waited for most is worth more than columns for requests,
+        // which can have a table of their own.
+        let least = kinds.len().min(1);
+        let with_requests = (least..=kinds.len().min(PEERS)).rev().filter(|_| has_requests);
+        let with_requests = with_requests
+            .map(|count| shares(rows, &kinds[..count]))
+            .find(|columns| fits(columns, requests::WIDTH));
+        let beside = with_requests.is_some();
+        let columns = with_requests.unwrap_or_else(|| {
+            let mut choices =
+                (0..=kinds.len().min(PEERS)).rev().map(|count| shares(rows, &kinds[..count]));
+            choices.find(|columns| fits(columns, 0)).unwrap_or_else(|| shares(rows, &[]))
+        });
         let mut titles =
             vec![Column::filling("ENDPOINT"), Column::right("TIME"), Column::right("SHARE")];
+        if beside {
+            titles.extend(requests::TITLES.map(Column::right));
+        }
         titles.extend(columns.iter().map(|share| Column::right(share.title.clone())));
         let mut table = Table::new(titles);
         for row in rows {
-            table.row(endpoint_fields(row, &columns));
+            table.row(endpoint_fields(row, &columns, beside));
         }
         self.table(&table, busy.len() - rows.len(), "endpoint");
+        if has_requests && !beside {
+            self.requests(summary);
+        }
     }
 }
 
@@ -130,7 +147,7 @@ fn shares<'a>(rows: &[&EndpointRow], peers: &'a [&'a str]) -> Vec<Share<'a>> {
     shares
 }
 
-fn endpoint_fields(row: &EndpointRow, columns: &[Share<'_>]) -> Vec<Field> {
+fn endpoint_fields(row: &EndpointRow, columns: &[Share<'_>], beside: bool) -> Vec<Field> {
     let label = Field::new(&row.endpoint);
     let label = if row.method.is_none() { label.styled(DIM) } else { label };
     let mut fields = vec![
@@ -138,6 +155,9 @@ fn endpoint_fields(row: &EndpointRow, columns: &[Share<'_>]) -> Vec<Field> {
         Field::new(&numbers::seconds(row.seconds)).styled(BOLD),
         Field::new(&numbers::share(row.share)),
     ];
+    if beside {
+        fields.extend(requests::fields(row));
+    }
     let parts: Vec<_> =
         columns.iter().map(|share| (share.colour, share.seconds(row) / row.seconds)).collect();
     let most = parts.iter().map(|&(_, part)| part).fold(0.0, f64::max);

@@ -5,7 +5,9 @@ mod functions;
 mod gil;
 mod head;
 mod loops;
+mod requests;
 mod sampling;
+mod slow;
 mod statements;
 mod waits;
 mod workers;
@@ -61,6 +63,7 @@ impl Report for Text {
             page.loops(&summary);
             page.statements(&summary);
         }
+        page.slow(&summary);
         page.workers(&summary);
         page.sampling(&summary);
         page.notes(&summary, profile.notes_left_out());
