@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use common::{Interpreter, Script, interpreters, skip, wait_until};
+use common::{Interpreter, Script, interpreters, say, wait_until};
 use farrier::model::Tables;
 use farrier::process::{Images, LiveMemory, Process};
 use farrier::python::{Runtime, Tasks};
@@ -85,12 +85,11 @@ fn known_chains_are_read_under_uvloop() {
             .stderr(std::process::Stdio::null())
             .status()
             .is_ok_and(|status| status.success());
+        // The environments have none: whichever server finds it would use it.
         if has_uvloop {
             chains_are_read(&interpreter, &["--uvloop"]);
-        } else if !interpreter.states_its_offsets() {
-            continue;
         } else {
-            skip(&format!("CPython {} has no uvloop", interpreter.version));
+            say(&format!("skipped: CPython {} has no uvloop", interpreter.version));
         }
     }
 }

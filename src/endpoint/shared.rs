@@ -27,8 +27,8 @@ pub struct Shared {
     folded: FxHashMap<String, EndpointId>,
     /// Endpoints of tasks, by label.
     work: FxHashMap<String, EndpointId>,
-    /// How many names of threads that serve no request have a label of their own.
-    backgrounds: usize,
+    /// The labels of threads and tasks that serve no request, by their names.
+    backgrounds: FxHashMap<String, EndpointId>,
 }
 
 impl Shared {
@@ -85,11 +85,15 @@ impl Shared {
     /// each task has no end of names.
     pub(super) fn background(&mut self, name: &str, tables: &mut Tables) -> EndpointId {
         const MOST_NAMES: usize = 200;
-        self.backgrounds += 1;
-        if self.backgrounds > MOST_NAMES {
+        if let Some(&known) = self.backgrounds.get(name) {
+            return known;
+        }
+        if self.backgrounds.len() >= MOST_NAMES {
             return label(tables, "(background other threads)");
         }
-        label(tables, &format!("(background {name})"))
+        let new = label(tables, &format!("(background {name})"));
+        self.backgrounds.insert(name.to_owned(), new);
+        new
     }
 }
 

@@ -469,6 +469,10 @@ impl Session {
             calls += costs.0;
             bytes += costs.1;
             sink.process(&self.common.tables, target.id, &target.facts)?;
+            if let Some(text) = target.tell_unseen() {
+                let at = self.clock.now();
+                sink.note(&self.common.tables, &Note { at, text })?;
+            }
         }
         let Common { executions, tables, .. } = &mut self.common;
         let executions = executions.take();

@@ -1,6 +1,7 @@
 //! One process being sampled.
 
 mod loops;
+mod pools;
 mod statements;
 mod tasks;
 mod threads;
@@ -34,6 +35,7 @@ pub(super) struct Common {
     marks: KnownMarks,
     awaits: tasks::KnownAwaits,
     loops: loops::KnownLoops,
+    pools: pools::KnownPools,
     /// What waits are called.
     pub(super) names: Names,
     /// System calls made on threads' files so far, and to be on the right CPU.
@@ -89,6 +91,8 @@ pub(super) struct Target {
     worker_class_known: bool,
     tasks: tasks::TaskSampling,
     loops: loops::Loops,
+    /// Whether it was told what of it is not seen.
+    told_unseen: bool,
 }
 
 /// The process cannot be sampled any more.
@@ -172,6 +176,7 @@ impl Target {
             worker_class_known: false,
             tasks: tasks::TaskSampling::default(),
             loops: loops::Loops::default(),
+            told_unseen: false,
         };
         if now > Nanos::ZERO && common.began.is_some_and(|began| start_time >= began) {
             target.counted.begin_at_nothing(now);
@@ -373,6 +378,7 @@ impl Target {
         clock: &Clock,
         common: &mut Common,
     ) -> Option<Sample> {
+        let for_task = self.served_by_pool(index, common);
         let (thread, track) = (self.runtime.threads().get(index)?, self.tracks.get_mut(index)?);
         let mut grade = thread.grade();
         let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
@@ -425,6 +431,10 @@ impl Target {
             &mut common.requests,
             &mut common.tables,
         );
+        let attributed = match for_task {
+            Some(task) if state != State::Idle => task,
+            _ => attributed,
+        };
         let name = common.tables.intern_string(name);
         let tid = track.tid.unwrap_or(Tid::new(0));
         let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
@@ -473,6 +483,22 @@ impl Target {
                 }
             }
         }
+    }
+
+    /// What is suspended in this process and cannot be seen, in a sentence, once.
+    pub(super) fn tell_unseen(&mut self) -> Option<String> {
+        /// Worker classes whose requests wait in greenlets (`greenlet` keeps no list of them).
+        const OF_GREENLETS: [&str; 2] = ["gevent", "eventlet"];
+        let class = self.facts.worker_class.as_deref()?;
+        if self.told_unseen || !OF_GREENLETS.contains(&class) {
+            return None;
+        }
+        self.told_unseen = true;
+        Some(format!(
+            "{class} worker {}: what its suspended greenlets wait for is not seen, only the one \
+             that runs",
+            self.process.pid()
+        ))
     }
 
     /// The facts that cost a read, for a report about once a second.

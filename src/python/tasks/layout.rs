@@ -28,6 +28,11 @@ pub(super) struct TaskLayout {
     pub(super) future_state: usize,
     pub(super) generator: Generator,
     pub(super) stack_top: StackTop,
+    /// The type of the callback that wakes a task up, and where it has the task: `ww_task`
+    /// of a `TaskWakeupMethWrapper`, from 3.10 `m_self` of a built-in function.
+    pub(super) wakeup: (&'static str, u64),
+    /// `func_closure` of `PyFunctionObject`.
+    pub(super) function_closure: u64,
 }
 
 /// Where all tasks are found.
@@ -111,6 +116,8 @@ const fn column(v: usize) -> TaskLayout {
     const fn embedded(frame: usize, state: usize, suspended: [i8; 2], created: i8) -> Generator {
         Generator::Embedded { frame, state, suspended, created }
     }
+    const WRAPPER: (&str, u64) = ("TaskWakeupMethWrapper", 16);
+    const BUILT_IN: (&str, u64) = ("builtin_function_or_method", 24);
     //  fields                  3.8   3.9  3.10  3.11  3.12  3.13  3.14  3.15
     TaskLayout {
         listed: [ALL, ALL, ALL, ALL, SCHEDULED, SCHEDULED, Listed::Lists, Listed::Lists][v],
@@ -139,6 +146,8 @@ const fn column(v: usize) -> TaskLayout {
             StackTop::Stackpointer { offset: 64, words_before: 1 },
             StackTop::Stackpointer { offset: 64, words_before: 2 },
         ][v],
+        wakeup: [WRAPPER, WRAPPER, BUILT_IN, BUILT_IN, BUILT_IN, BUILT_IN, BUILT_IN, BUILT_IN][v],
+        function_closure: [48, 48, 72, 72, 72, 72, 72, 72][v],
     }
 }
 

@@ -190,3 +190,80 @@ impl List {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::SnapshotMemory;
+
+    const NODE: u64 = 152;
+
+    fn at(address: u64) -> RemoteAddress {
+        RemoteAddress::new(address)
+    }
+
+    /// Memory in which words at these addresses are these.
+    fn memory(words: impl IntoIterator<Item = (u64, u64)>) -> SnapshotMemory {
+        let mut memory = SnapshotMemory::new();
+        for (address, word) in words {
+            memory.insert(at(address), word.to_le_bytes().to_vec());
+        }
+        memory
+    }
+
+    fn followed(memory: &SnapshotMemory, list: &mut List) -> (Vec<u64>, u64) {
+        let (mut batch, heads) = (Batch::new(), [at(0x10_0000)]);
+        list.entries.clear();
+        list.follow(heads.into_iter(), NODE, &mut batch, memory).unwrap();
+        (list.entries.iter().map(|entry| entry.get()).collect(), batch.calls())
+    }
+
+    #[test]
+    fn a_ring_is_followed_to_its_head_and_known_nodes_are_read_at_once() {
+        let (head, nodes) = (0x10_0000, [0x20_0000, 0x30_0000, 0x40_0000]);
+        let [one, two, three] = nodes;
+        let ring = memory([(head, one), (one, two), (two, three), (three, head)]);
+        let mut list = List::default();
+        let tasks: Vec<u64> = nodes.iter().map(|node| node - NODE).collect();
+        assert_eq!(followed(&ring, &mut list), (tasks.clone(), 4));
+        assert_eq!(followed(&ring, &mut list), (tasks, 1));
+    }
+
+    #[test]
+    fn a_ring_without_an_end_is_bounded() {
+        let head = 0x10_0000;
+        let ring = memory([(head, 0x20_0000), (0x20_0000, 0x30_0000), (0x30_0000, 0x20_0000)]);
+        let mut list = List::default();
+        assert!(followed(&ring, &mut list).0.len() <= MOST_STEPS + 1);
+        // What is known is read at once, and followed as far as there may be tasks.
+        assert_eq!(followed(&ring, &mut list).0.len(), MOST_TASKS);
+        assert!(followed(&ring, &mut list).1 <= 20);
+        let long = memory((0..5000).map(|step| (head + step * 64, head + (step + 1) * 64)));
+        let (tasks, calls) = followed(&long, &mut List::default());
+        assert!(tasks.len() <= MOST_STEPS + 1 && calls <= MOST_STEPS as u64 + 1);
+        let nowhere = memory([(head, 8)]);
+        assert_eq!(followed(&nowhere, &mut List::default()).0, [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_set_without_an_end_is_bounded() {
+        let (set, table) = (0x10_0000_u64, 0x20_0000_u64);
+        let mut memory = SnapshotMemory::new();
+        let mut head = vec![0; set::TABLE + 8];
+        let mut put = |offset: usize, word: u64| {
+            head[offset..offset + 8].copy_from_slice(&word.to_le_bytes());
+        };
+        put(set::USED, 3);
+        put(set::MASK, i64::MAX as u64);
+        put(set::TABLE, table);
+        memory.insert(at(set), head);
+        // A key, one that was deleted, none, another key; then the memory ends.
+        let entries = [[0x5000_u64, 7], [0x6000, u64::MAX], [0, 0], [0x7000, 9]];
+        let bytes = entries.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+        memory.insert(at(table), bytes);
+        let mut list = List::default();
+        list.read_set(at(set), &mut Batch::new(), &memory).unwrap();
+        assert_eq!(list.entries, [at(0x5000), at(0x7000)]);
+        assert_eq!(list.count, 3);
+    }
+}

@@ -20,6 +20,7 @@
 mod chain;
 mod layout;
 mod list;
+mod waiters;
 
 use std::ops::Range;
 
@@ -169,14 +170,28 @@ impl Runtime {
         tasks: &mut Tasks,
         chosen: &[usize],
     ) -> Result<(), Error> {
+        let list = std::mem::take(&mut tasks.list);
+        let entries = chosen.iter().filter_map(|&index| list.entries.get(index));
+        let walks = entries.map(|&entry| Walking::new(entry, list.are_references));
+        let outcome = self.look_from(memory, tables, tasks, walks);
+        tasks.list = list;
+        outcome
+    }
+
+    fn look_from(
+        &mut self,
+        memory: &dyn ReadMemory,
+        tables: &mut Tables,
+        tasks: &mut Tasks,
+        walks: impl Iterator<Item = Walking>,
+    ) -> Result<(), Error> {
         let Some(layout) = self.task_layout() else { return Ok(()) };
-        let Tasks { list, links, walking, found, frames, .. } = &mut *tasks;
+        let Tasks { links, walking, found, frames, .. } = &mut *tasks;
         links.clear();
         walking.clear();
         found.clear();
         frames.clear();
-        let entries = chosen.iter().filter_map(|&index| list.entries.get(index));
-        walking.extend(entries.map(|&entry| Walking::new(entry, list.are_references)));
+        walking.extend(walks);
         self.bound_codes();
         let mut batch = std::mem::take(&mut self.suspended);
         batch.clear();

@@ -27,6 +27,9 @@ const MOST_LOOKED_AT: usize = 64;
 /// half a microsecond with all that is made of it, so this is one percent of a CPU.
 const PAUSE_PER_PIECE: Nanos = Nanos::from_micros(40);
 
+/// For how long at the least, if there are no tasks at all.
+const PAUSE_WITHOUT: Nanos = Nanos::from_millis(100);
+
 /// Calls for locals and attributes cost more.
 const PIECES_PER_CALL: u64 = 3;
 
@@ -165,6 +168,7 @@ impl Target {
         let calls = self.runtime.costs().0.saturating_sub(calls);
         let pieces = sampling.tasks.ranges() as u64 + calls.saturating_mul(PIECES_PER_CALL);
         let pause = pieces.saturating_mul(PAUSE_PER_PIECE.as_nanos());
+        let pause = if count == 0 { pause.max(PAUSE_WITHOUT.as_nanos()) } else { pause };
         sampling.next_look = now.saturating_add(Nanos::from_nanos(pause));
     }
 
@@ -211,7 +215,7 @@ impl Target {
     }
 
     /// What a task serves.
-    fn attribute_task(
+    pub(super) fn attribute_task(
         &mut self,
         task: &SuspendedTask,
         frames: &[FoundFrame],
@@ -240,6 +244,21 @@ impl Target {
 }
 
 impl TaskSampling {
+    /// Whether the process has any.
+    pub(super) const fn are_found(&self) -> bool {
+        self.tasks.are_found()
+    }
+
+    /// Gives the tasks away to be looked at; what is known of them stays.
+    pub(super) fn take(&mut self) -> Tasks {
+        std::mem::take(&mut self.tasks)
+    }
+
+    /// Takes them back.
+    pub(super) fn put_back(&mut self, tasks: Tasks) {
+        self.tasks = tasks;
+    }
+
     /// Chooses the tasks to look at: all, or some that are spread evenly.
     fn choose(&mut self) {
         let listed = self.tasks.listed();
