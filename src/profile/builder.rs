@@ -198,6 +198,7 @@ impl Sink for Builder {
     }
 
     fn suspended(&mut self, _: &Tables, look: &TaskLook, tasks: &[Suspended]) -> io::Result<()> {
+        self.flights.has_tasks(look.process);
         self.progress.elapsed = self.progress.elapsed.max(look.at);
         self.suspended.add(look, tasks);
         Ok(())

@@ -35,8 +35,12 @@ struct Watched {
     first_tick: Option<Nanos>,
     last_tick: Option<Nanos>,
     flights: Vec<Flight>,
-    /// Whether its requests are seen only while their own code runs.
-    is_loop: bool,
+    /// Whether its worker class has one thread for many requests.
+    of_loop_class: bool,
+    /// Whether it has an event loop. Then requests of which no start is noted are the loop's.
+    has_tasks: bool,
+    /// Whether there was a request of which none is.
+    has_unnoted: bool,
     ticked_in_round: bool,
 }
 
@@ -142,13 +146,18 @@ impl Flights {
     pub(super) fn process(&mut self, id: ProcessId, facts: &ProcessFacts) {
         let class = facts.worker_class.as_deref().unwrap_or_default();
         let watched = entry(&mut self.processes, id.index());
-        watched.is_loop |= ONE_THREAD_FOR_MANY.iter().any(|of| class.contains(of));
+        watched.of_loop_class |= ONE_THREAD_FOR_MANY.iter().any(|of| class.contains(of));
         if let Some(left) = facts.left {
             // What it served ended with it.
             for flight in std::mem::take(&mut watched.flights) {
                 self.end(id, flight, Some(left));
             }
         }
+    }
+
+    /// A process has an event loop whose tasks are looked at.
+    pub(super) fn has_tasks(&mut self, id: ProcessId) {
+        entry(&mut self.processes, id.index()).has_tasks = true;
     }
 
     /// What is known of a request that the next tick has.
@@ -188,6 +197,7 @@ impl Flights {
                 let told = self.told.iter().rfind(|(told, _)| *told == id);
                 let started = told.and_then(|&(_, started)| started);
                 self.in_flight.begins(sample.endpoint);
+                watched.has_unnoted |= started.is_none();
                 watched.flights.push(Flight {
                     id,
                     thread: sample.thread,
@@ -273,7 +283,7 @@ impl Flights {
                 self.end(process, flight, None);
             }
         }
-        let is_loop = |process: &ProcessId| self.processes[process.index()].is_loop;
+        let is_loop = |process: &ProcessId| self.processes[process.index()].is_loop();
         let times = self.durations.into_iter().filter(|((process, _), _)| !is_loop(process));
         let mut times: Vec<_> = times
             .map(|((process, endpoint), durations)| RequestTimes { process, endpoint, durations })
@@ -282,6 +292,10 @@ impl Flights {
         let counts = self.in_flight.counts.into_iter();
         let mut most_in_flight: Vec<_> =
             counts.map(|(endpoint, count)| (endpoint, count.most)).collect();
+        if self.processes.iter().any(Watched::is_loop) {
+            // Those that wait are in flight too, and were not seen.
+            most_in_flight.clear();
+        }
         most_in_flight.sort_unstable_by_key(|&(endpoint, _)| endpoint);
         Followed { times, gaps: self.gaps, most_in_flight, slow: self.slow }
     }
@@ -301,6 +315,13 @@ impl Followed {
     pub(super) fn join(&mut self) {
         self.most_in_flight.sort_unstable_by_key(|&(endpoint, most)| (endpoint, u64::MAX - most));
         self.most_in_flight.dedup_by_key(|(endpoint, _)| *endpoint);
+    }
+}
+
+impl Watched {
+    /// Whether its requests are seen only while their own code runs.
+    const fn is_loop(&self) -> bool {
+        self.of_loop_class || self.has_tasks && self.has_unnoted
     }
 }
 
