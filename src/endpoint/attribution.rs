@@ -100,6 +100,11 @@ impl Attribution {
             };
             if thread.current != Some(key) {
                 self.leave(thread);
+                if !telling.row.suspends {
+                    // It has begun on this thread since: what was known by the same marks was
+                    // another's, of a thread that has ended.
+                    self.requests.remove(&key);
+                }
             }
             let served = self.serve(&mut reader, (telling, key), &stacked, work, shared, tables);
             if matches!(served, Serving::Nothing) {

@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Server, detect, gunicorn};
+use super::{Server, detect, gunicorn, others};
 use crate::model::Role;
 use crate::process::{Births, Process, ProgramIdentity, children};
 use crate::units::{Nanos, Pid};
@@ -301,8 +301,11 @@ impl Fleet {
     }
 
     fn membership_of(&self, process: &Process, parent: Option<Pid>) -> Membership {
-        let detected = process.command_line().ok().and_then(|line| detect(&line));
-        let Some(server) = detected else {
+        let line = process.command_line().unwrap_or_default();
+        let Some(server) = detect(&line) else {
+            if let Some(worker) = self.spawned(&line, parent) {
+                return worker;
+            }
             return Membership {
                 role: Role::Other,
                 server: None,
@@ -331,6 +334,15 @@ impl Fleet {
             worker_class: worker_class.or_else(|| inherited?.worker_class.clone()),
             threads: threads.or_else(|| inherited?.threads),
         }
+    }
+
+    /// What a process is that its server has not forked but started anew, with a command line
+    /// that says nothing of it.
+    fn spawned(&self, line: &[String], parent: Option<Pid>) -> Option<Membership> {
+        let parent = &self.members.get(&parent?)?.membership;
+        parent.server?;
+        let role = others::spawned_role(line)?;
+        Some(Membership { role, ..parent.clone() })
     }
 
     /// Who started a process, and what part that one plays if it is a server's.

@@ -12,6 +12,7 @@
 //! writes its own.
 
 use super::Server;
+use super::launch::{arguments_of, split_option};
 use crate::model::Role;
 
 const NAME: &str = "gunicorn";
@@ -52,7 +53,7 @@ pub(super) fn detect(command_line: &[String]) -> Option<Server> {
     match command_line {
         [] => None,
         [title] if title.starts_with("gunicorn: ") => from_title(title),
-        words => Some(from_arguments(after_launcher(words)?)),
+        words => Some(from_arguments(arguments_of(words, is_script, is_module)?)),
     }
 }
 
@@ -77,50 +78,12 @@ fn from_title(title: &str) -> Option<Server> {
     })
 }
 
-/// The arguments after `gunicorn`, `python … gunicorn` or `python … -m gunicorn`. A
-/// wrapper such as `sh -c`, `tini` or `uv run` has the word on its command line as
-/// well and is not it.
-fn after_launcher(words: &[String]) -> Option<&[String]> {
-    let (program, rest) = words.split_first()?;
-    if is_script(program) {
-        return Some(rest);
-    }
-    if !is_interpreter(program) {
-        return None;
-    }
-    let mut rest = rest;
-    while let Some((word, after)) = rest.split_first() {
-        rest = after;
-        match word.as_str() {
-            "-m" => {
-                let (module, arguments) = after.split_first()?;
-                return is_module(module).then_some(arguments);
-            }
-            "-c" | "-" => return None,
-            // Their value is the next word.
-            "-W" | "-X" | "--check-hash-based-pycs" => rest = after.split_first()?.1,
-            option if option.starts_with('-') => {}
-            script => return is_script(script).then_some(after),
-        }
-    }
-    None
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
 /// `gunicorn`, Debian's `gunicorn3`, and the two that 19 still had.
-fn is_script(path: &str) -> bool {
-    let name = file_name(path);
+fn is_script(name: &str) -> bool {
     name.strip_prefix(NAME).is_some_and(|rest| {
         rest.chars().all(|letter| letter.is_ascii_digit() || letter == '.' || letter == '-')
             || matches!(rest, ".py" | "_django" | "_paster")
     })
-}
-
-fn is_interpreter(path: &str) -> bool {
-    ["python", "pypy"].iter().any(|name| file_name(path).starts_with(name))
 }
 
 fn is_module(name: &str) -> bool {
@@ -152,22 +115,6 @@ fn from_arguments(arguments: &[String]) -> Server {
         server.worker_class = Some("gthread".to_owned());
     }
     server
-}
-
-/// The name of an option and the value in the same word, if it has one; `None` for a
-/// word that is no option.
-fn split_option(word: &str) -> Option<(&str, Option<&str>)> {
-    if word.starts_with("--") {
-        return Some(match word.split_once('=') {
-            Some((option, value)) => (option, Some(value)),
-            None => (word, None),
-        });
-    }
-    if word.len() > 1 && word.starts_with('-') {
-        let (option, value) = word.split_at_checked(2)?;
-        return Some((option, Some(value.trim_start_matches('=')).filter(|v| !v.is_empty())));
-    }
-    None
 }
 
 /// Gunicorn's own worker classes: the name to ask for one by, its class, its file.

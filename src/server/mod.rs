@@ -9,6 +9,8 @@
 
 mod fleet;
 mod gunicorn;
+mod launch;
+mod others;
 
 pub use fleet::{Change, Fleet, Membership};
 
@@ -36,12 +38,12 @@ pub struct Server {
 /// The worker class whose own code is in this file, such as `gthread`; `None` for a file of
 /// no worker class that we know.
 pub fn worker_class_of_file(file: &str) -> Option<&'static str> {
-    gunicorn::worker_class_of_file(file)
+    gunicorn::worker_class_of_file(file).or_else(|| others::worker_class_of_file(file))
 }
 
 /// The server that a command line starts; `None` if it is none that we know.
 pub fn detect(command_line: &[String]) -> Option<Server> {
-    gunicorn::detect(command_line)
+    gunicorn::detect(command_line).or_else(|| others::detect(command_line))
 }
 
 /// A command line in a few words: the server and what it serves, or the program and its
@@ -70,6 +72,7 @@ mod tests {
         for (line, words) in [
             ("/v/bin/python /v/bin/gunicorn -w 2 shop:app", "gunicorn shop:app"),
             ("gunicorn -c conf.py", "gunicorn"),
+            ("/v/bin/python -m uvicorn --port 80 shop:app", "uvicorn shop:app"),
             ("/usr/bin/python3 /srv/jobs/import.py /data/x.csv", "python3 import.py /data/x.csv"),
             ("", ""),
         ] {

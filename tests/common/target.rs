@@ -236,6 +236,11 @@ impl Gunicorn {
         self.port
     }
 
+    /// The folder with its files, and what the application writes.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// Its PID file.
     pub(crate) fn pidfile(&self) -> PathBuf {
         self.folder.path().join("gunicorn.pid")

@@ -169,10 +169,12 @@ pub(super) enum Carrier {
 
 impl Carrier {
     /// What is another for each request, mostly: see [`Mark::Carried`].
-    pub(super) const fn marks(self) -> [&'static str; 3] {
+    pub(super) const fn marks(self) -> [&'static str; 5] {
         match self {
-            Self::Environ => ["wsgi.input", "QUERY_STRING", "REMOTE_PORT"],
-            Self::Scope => ["headers", "raw_path", "client"],
+            Self::Environ => {
+                ["wsgi.input", "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "REMOTE_PORT"]
+            }
+            Self::Scope => ["headers", "method", "raw_path", "query_string", "client"],
         }
     }
 }
