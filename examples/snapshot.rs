@@ -52,6 +52,7 @@ fn record(images: &[Image], memory: &dyn ReadMemory) -> Result<SnapshotMemory, E
         runtime.look(&recording, &mut tables, &all)?;
         for &index in &all {
             objects::strings_behind(&mut runtime, &recording, &tables, index);
+            objects::rendered(&mut runtime, &recording, index, || ());
         }
     }
     Ok(recording.into_snapshot())

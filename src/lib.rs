@@ -24,6 +24,7 @@
 //! | [`recording`] | samples in a file, and out of it again |
 //! | [`analysis`] | a profile in numbers |
 //! | [`report`] | a profile as a flame graph, text, JSON, folded stacks |
+//! | [`live`] | what runs now, at once |
 //! | [`cli`] | the command line |
 //!
 //! A recording, drawn:
@@ -39,6 +40,7 @@
 pub mod analysis;
 pub mod cli;
 pub mod endpoint;
+pub mod live;
 pub mod model;
 pub mod process;
 pub mod profile;

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 
 use super::exit::Failure;
-use super::options::{Record, Report, Target, View};
+use super::options::{Dump, Record, Report, Target, View};
 use super::outputs::{self, What};
 use crate::model::State;
 use crate::profile::{Pattern, Selection};
@@ -30,6 +30,8 @@ pub(super) enum Command {
     Record(RecordArgs),
     /// Draw a recording
     Report(ReportArgs),
+    /// Show every thread's stack, what it waits for and what it serves, once
+    Dump(DumpArgs),
 }
 
 /// The arguments of `record`.
@@ -100,6 +102,53 @@ struct TargetArgs {
     /// Start this command and profile it
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+/// A target that runs already.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct RunningArgs {
+    /// Look at this process; an arbiter brings its workers. May be repeated
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', value_parser = pid)]
+    pid: Vec<Pid>,
+    /// Look at the process whose number is in this file
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Look at every process whose command line matches
+    #[arg(long, value_name = "REGEX")]
+    name: Option<Regex>,
+    /// A core file, as py-spy reads them: farrier looks at live processes only
+    #[arg(short, long, value_name = "FILE", hide = true)]
+    core: Option<PathBuf>,
+}
+
+/// The arguments of `dump`.
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    #[command(flatten)]
+    target: RunningArgs,
+    /// Show the values of locals too, which may be private; `-ll` shows more of each
+    #[arg(short, long, action = ArgAction::Count)]
+    locals: u8,
+    /// Write JSON, with the names that py-spy uses and more
+    #[arg(short, long)]
+    json: bool,
+    /// Write files in full, not only their package part
+    #[arg(long)]
+    full_filenames: bool,
+    /// Look at the given processes alone, not at their workers
+    #[arg(long)]
+    no_children: bool,
+    /// Do not read what databases are asked. Otherwise statements are shown, with all values in
+    /// them replaced by `?`
+    #[arg(long)]
+    no_statements: bool,
+    /// Accepted for py-spy's sake: workers are always looked at too
+    #[arg(short, long, hide_short_help = true, conflicts_with = "no_children")]
+    subprocesses: bool,
+    /// Accepted for py-spy's sake: nothing is ever paused
+    #[arg(long, hide_short_help = true)]
+    nonblocking: bool,
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +301,36 @@ impl ReportArgs {
     }
 }
 
+impl RunningArgs {
+    fn to_target(&self, command: &str) -> Result<Target, Failure> {
+        if self.core.is_some() {
+            return Err(Failure::usage(command, "core files are not read, only live processes"));
+        }
+        Ok(match (&self.pidfile, &self.name) {
+            (Some(file), _) => Target::PidFile(file.clone()),
+            (None, Some(name)) => Target::Name(name.clone()),
+            (None, None) => Target::Pids(self.pid.clone()),
+        })
+    }
+}
+
+impl DumpArgs {
+    /// What is asked for, in plain words.
+    ///
+    /// # Errors
+    /// If it is asked for what farrier does not do.
+    pub fn to_options(&self) -> Result<Dump, Failure> {
+        Ok(Dump {
+            target: self.target.to_target("dump")?,
+            children: !self.no_children,
+            locals: self.locals,
+            json: self.json,
+            full_filenames: self.full_filenames,
+            statements: !self.no_statements,
+        })
+    }
+}
+
 impl ViewArgs {
     fn to_view(&self, selection: Selection) -> View {
         let line = if self.function {
@@ -280,8 +359,13 @@ impl ViewArgs {
 }
 
 fn pid(text: &str) -> Result<Pid, String> {
-    match text.trim().parse() {
-        Ok(number) if number > 0 => Ok(Pid::new(number)),
+    let text = text.trim();
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    match number {
+        Some(number) if number > 0 => Ok(Pid::new(number)),
         _ => Err("a process is given by its number".to_owned()),
     }
 }

@@ -1,4 +1,5 @@
-//! `farrier record`: from what was typed to live processes, and the sampling itself.
+//! From what was typed to live processes: `farrier record`'s sampling itself, and the
+//! sessions of the commands that look at what runs now.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -33,6 +34,34 @@ pub(super) fn record(options: &Record) -> Result<u8, Failure> {
     let status = await_end(child, options.quiet);
     Ok(failed.unwrap_or(status))
 }
+
+/// A session that looks when it is told to, for the command of this name.
+pub(super) fn looking(
+    command: &str,
+    target: &Target,
+    children: bool,
+    statements: bool,
+    stop: &AtomicBool,
+) -> Result<Session, Failure> {
+    let roots = roots(target, &mut None)?;
+    let options = Options {
+        roots,
+        follow_children: children,
+        rate_hz: 100.0,
+        max_cpu: None,
+        max_depth: MOST_FRAMES,
+        duration: None,
+        command: Vec::new(),
+        just_started: false,
+        same_cpu: true,
+        statements,
+    };
+    Session::attach(options, || stop.load(Ordering::Relaxed))
+        .map_err(|error| Failure::attaching(command, error))
+}
+
+/// How many frames of a stack are kept by a single look: all that are read.
+const MOST_FRAMES: usize = 16_384;
 
 /// The processes that a target names.
 fn roots(target: &Target, started: &mut Option<Child>) -> Result<Vec<Process>, Failure> {
@@ -150,7 +179,8 @@ impl Live {
                 slow: options.slow,
             },
             || stop.load(Ordering::Relaxed),
-        )?;
+        )
+        .map_err(|error| Failure::attaching("record", error))?;
         // Only now has a command that was just started its own name.
         let command = first.and_then(|process| process.command_line().ok()).unwrap_or_default();
         let number = pid.map(|pid| format!("-{pid}")).unwrap_or_default();
@@ -195,8 +225,9 @@ impl Sampling for Live {
     }
 }
 
-impl From<sampler::Error> for Failure {
-    fn from(error: sampler::Error) -> Self {
+impl Failure {
+    /// Why the command of this name could not attach, and what to type next.
+    fn attaching(command: &str, error: sampler::Error) -> Self {
         let sentence = error.to_string();
         match error {
             sampler::Error::Gone { .. } => Self::new(Status::Gone, sentence),
@@ -209,7 +240,8 @@ impl From<sampler::Error> for Failure {
             }
             sampler::Error::PythonBelow { below, .. } => {
                 let pids: Vec<String> = below.iter().map(|pid| format!("-p {pid}")).collect();
-                Self::failed(sentence).advising(format!("try: farrier record {}", pids.join(" ")))
+                Self::failed(sentence)
+                    .advising(format!("try: farrier {command} {}", pids.join(" ")))
             }
             _ => Self::failed(sentence),
         }

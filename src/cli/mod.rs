@@ -4,6 +4,7 @@
 //! Data goes to files or standard output; progress and notes go to standard error.
 
 mod args;
+mod dump;
 mod exit;
 mod live;
 mod options;
@@ -17,9 +18,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use args::{RecordArgs, ReportArgs};
+pub use args::{DumpArgs, RecordArgs, ReportArgs};
 pub use exit::{Failure, Status};
-pub use options::{Record, Report, Target, View};
+pub use options::{Dump, Record, Report, Target, View};
 pub use outputs::{Outputs, Place, Planned, What};
 pub use progress::Bar;
 pub use stop::on_signals;
@@ -33,6 +34,9 @@ pub fn main() -> ExitCode {
             }
             args::Command::Report(args) => {
                 args.to_options().and_then(|options| report::run(&options)).map(|()| 0)
+            }
+            args::Command::Dump(args) => {
+                args.to_options().and_then(|options| dump::run(&options)).map(|()| 0)
             }
         },
         Err(error) => {

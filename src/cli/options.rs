@@ -74,3 +74,20 @@ pub struct Report {
     /// How stacks are shown in it.
     pub view: View,
 }
+
+/// What `dump` is asked to do.
+#[derive(Debug, Clone)]
+pub struct Dump {
+    /// What to look at.
+    pub target: Target,
+    /// Whether the workers of a target are looked at too.
+    pub children: bool,
+    /// How much of locals is shown; 0 for nothing.
+    pub locals: u8,
+    /// Whether it is written as JSON.
+    pub json: bool,
+    /// Whether files are written in full, not only their package part.
+    pub full_filenames: bool,
+    /// Whether it is read what databases are asked.
+    pub statements: bool,
+}

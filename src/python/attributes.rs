@@ -325,6 +325,42 @@ impl Objects<'_> {
         Some(self.all_entries(keys, most)?.1)
     }
 
+    /// Up to `most` keys of a dict with their values, in order, from its first `entries`
+    /// entries; `None` if it does not hold together.
+    pub(super) fn dict_pairs(
+        &mut self,
+        dict: RemoteAddress,
+        entries: usize,
+        most: usize,
+    ) -> Option<Vec<(RemoteAddress, RemoteAddress)>> {
+        let layout = self.layout;
+        let end = layout.object.dict_values.max(layout.object.dict_keys).checked_add(8)?;
+        let head = View(self.bytes(dict, end)?);
+        let keys = head.address(layout.object.dict_keys)?;
+        let values = head.address(layout.object.dict_values)?;
+        let table = KeyTable::parse(View(self.bytes(keys, KeyTable::HEAD)?), layout, 1 << 30)?;
+        let (start, length) = table.extent()?;
+        let length = length.min(entries.checked_mul(KeyTable::LONGEST_ENTRY)?);
+        let found = table.all(self.bytes(keys.plus(start as u64), length)?);
+        let split = if values.is_null() {
+            None
+        } else {
+            let first = match layout.attributes {
+                Attributes::ManagedInline { .. } => values.plus(8),
+                _ => values,
+            };
+            Some(self.words(first, found.len())?)
+        };
+        let pairs = found.iter().enumerate().filter_map(|(index, entry)| {
+            let value = match &split {
+                Some(values) => *values.get(index)?,
+                None => entry.value,
+            };
+            (entry.key.is_plausible() && value.is_plausible()).then_some((entry.key, value))
+        });
+        Some(pairs.take(most).collect())
+    }
+
     /// A keys object's table and its entries, in order.
     fn all_entries(&mut self, keys: RemoteAddress, most: usize) -> Option<(KeyTable, Vec<Entry>)> {
         let layout = self.layout;

@@ -9,6 +9,7 @@
 //! tasks    what tasks of asyncio are suspended in
 //! trial    an interpreter that is not known: does what is read of it make sense?
 //! locals   when a request is first seen: names, str, dict, attributes
+//! render   when a person asks for them: the values of locals, as text
 //! ```
 //!
 //! Every byte is hostile: lengths are capped, pointers are tried and not believed, lists
@@ -41,6 +42,7 @@ mod locks;
 mod members;
 mod objects;
 mod reader;
+mod render;
 mod stack;
 mod tasks;
 mod thread_names;
@@ -57,6 +59,7 @@ pub use follow::Step;
 pub use gil::Gil;
 pub use locals::{Local, Locals};
 pub use reader::{Look, Runtime};
+pub use render::{RenderLimits, RenderedLocal};
 pub use stack::{FoundFrame, PythonThread, Stack};
 pub use tasks::{SuspendedTask, Tasks};
 pub use version::Version;

@@ -93,6 +93,15 @@ impl<'a> Objects<'a> {
         string
     }
 
+    /// The characters of a `str` of at the most 256 bytes: one read.
+    pub(super) fn short_string(&mut self, object: RemoteAddress) -> Option<String> {
+        const MOST: usize = 256;
+        let layout = self.layout.object;
+        let head = self.prefix(object, layout.unicode_compact_data.checked_add(MOST)?)?;
+        let text = Text::parse_up_to(View(head), &layout, MOST)?;
+        text.decode(View(head).bytes(text.inline()?, text.size())?)
+    }
+
     /// The characters of several `str`, and their types: one read for all in the usual
     /// case.
     pub(crate) fn strings<const N: usize>(
@@ -250,6 +259,14 @@ impl Text {
     /// In bytes.
     pub(super) const fn size(&self) -> usize {
         self.size
+    }
+
+    /// Where the characters are, if not behind the header.
+    pub(super) const fn pointer(&self) -> Option<RemoteAddress> {
+        match self.place {
+            Place::Inline { .. } => None,
+            Place::Behind { pointer } => Some(pointer),
+        }
     }
 
     /// Where the characters begin behind the header, if that is where they are.

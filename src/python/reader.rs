@@ -14,6 +14,7 @@ use super::gil::{Gil, GilReads};
 use super::layout::{CollectingPlace, Layout, Trust};
 use super::locate::{self, Located};
 use super::objects::Objects;
+use super::render::Rendering;
 use super::stack::{FoundFrame, PythonThread, RawPlace};
 use super::thread_names;
 use super::threads::{self, Interpreter, Lists, ThreadState};
@@ -46,6 +47,7 @@ pub struct Runtime {
     pub(super) suspended: Batch,
     pub(super) names: Names,
     kinds: Kinds,
+    rendering: Rendering,
     pub(super) tick: u64,
     /// Up to where the counts of `objects_batch` may grow in this look.
     pub(super) most_for_codes: (u64, u64),
@@ -100,6 +102,7 @@ impl Runtime {
             suspended: Batch::new(),
             names: Names::default(),
             kinds: Kinds::default(),
+            rendering: Rendering::default(),
             tick: 0,
             most_for_codes: (0, 0),
             used: Vec::new(),
@@ -452,6 +455,20 @@ impl Runtime {
     /// Objects of the target, one at a time.
     pub(super) fn objects<'a>(&'a mut self, memory: &'a dyn ReadMemory) -> Objects<'a> {
         Objects::new(memory, &self.layout, &mut self.objects_batch, &mut self.names)
+    }
+
+    /// The address of the code object that a frame of the last look runs.
+    pub(super) fn code_address(&self, frame: &FoundFrame) -> Option<RemoteAddress> {
+        self.codes.get(frame.raw().code).map(|code| code.address)
+    }
+
+    /// What it takes to render objects.
+    pub(super) fn rendering<'a>(
+        &'a mut self,
+        memory: &'a dyn ReadMemory,
+    ) -> (&'a Layout, Objects<'a>, &'a mut Rendering) {
+        let Self { layout, objects_batch, names, rendering, .. } = self;
+        (&*layout, Objects::new(memory, layout, objects_batch, names), rendering)
     }
 
     /// The locals of frames of the last look, and the objects behind them.

@@ -54,6 +54,11 @@ impl PythonThread {
         self.state.address
     }
 
+    /// `pthread_self()` of the thread: what `threading` calls its `ident`.
+    pub const fn ident(&self) -> u64 {
+        self.state.ident
+    }
+
     /// What the target says of its thread number, in its own PID namespace and in the
     /// order of trust; 0 where it says nothing.
     pub const fn stated_tids(&self) -> [u32; 2] {

@@ -12,7 +12,7 @@ use crate::model::Tables;
 
 /// Whose code a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The application's own.
     Application,
     /// A package that was installed.
@@ -25,13 +25,13 @@ pub(super) enum Origin {
 
 /// The short names and origins of all files of a profile.
 #[derive(Debug)]
-pub(super) struct Files<'a> {
+pub(crate) struct Files<'a> {
     short: FxHashMap<&'a str, (&'a str, Origin)>,
 }
 
 impl<'a> Files<'a> {
     /// Works out the names of all files that functions of the tables are in.
-    pub(super) fn of(tables: &'a Tables, full_names: bool) -> Self {
+    pub(crate) fn of(tables: &'a Tables, full_names: bool) -> Self {
         let files: FxHashSet<&'a str> =
             tables.functions().iter().map(|function| tables.string(function.file)).collect();
         let mut folders: FxHashSet<&str> = FxHashSet::default();
@@ -62,12 +62,12 @@ impl<'a> Files<'a> {
     }
 
     /// The name to print for the file at this path; empty for no file.
-    pub(super) fn name(&self, path: &str) -> &'a str {
+    pub(crate) fn name(&self, path: &str) -> &'a str {
         self.short.get(path).map_or("", |&(name, _)| name)
     }
 
     /// Whose code it is.
-    pub(super) fn origin(&self, path: &str) -> Origin {
+    pub(crate) fn origin(&self, path: &str) -> Origin {
         self.short.get(path).map_or(Origin::Synthetic, |&(_, origin)| origin)
     }
 }

@@ -20,11 +20,13 @@ mod tree;
 use std::io::{self, Write};
 
 pub(crate) use escape::visible;
+pub(crate) use files::Files;
 pub use flamegraph::FlameGraph;
 pub use folded::Folded;
 pub use format::{Format, UnknownFormat};
 pub use frames::{FrameLine, FrameStyle};
 pub use json::Json;
+pub(crate) use table::paint;
 pub use text::Text;
 pub use tree::{Drawing, GroupBy};
 

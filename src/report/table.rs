@@ -152,7 +152,7 @@ impl Table {
 }
 
 /// Text in a style, if there is to be colour at all.
-pub(super) fn paint(text: &str, style: Style, colour: bool) -> String {
+pub(crate) fn paint(text: &str, style: Style, colour: bool) -> String {
     if colour && style != Style::new() && !text.is_empty() {
         format!("{style}{text}{style:#}")
     } else {

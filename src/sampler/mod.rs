@@ -20,6 +20,7 @@ mod error;
 mod executions;
 mod judge;
 mod listen;
+mod look;
 mod names;
 mod requests;
 mod stacks;
@@ -29,6 +30,8 @@ mod thread;
 use std::time::Duration;
 
 pub use error::Error;
+
+pub use crate::python::{RenderLimits, RenderedLocal};
 
 use crate::endpoint::Declared;
 use crate::model::{Note, ProcessId, Progress, Role, Sample, Session as Facts, Sink, Tables, Tick};
@@ -324,39 +327,50 @@ impl Session {
 
     /// One instant: every target in turn.
     fn tick(&mut self, due: Nanos, sink: &mut dyn Sink) -> std::io::Result<()> {
-        let period = self.clock.period();
-        let longest = LONGEST_WEIGHT.max(Nanos::from_nanos(period.as_nanos().saturating_mul(10)));
         let mut index = 0;
-        while let Some(target) = self.targets.get_mut(index) {
-            let at = self.clock.now();
-            let (clock, samples) = (&self.clock, &mut self.samples);
-            let outcome = target.tick(at, period, longest, clock, &mut self.common, samples);
-            for news in self.common.news.drain(..) {
-                sink.request(&self.common.tables, &news.request())?;
-            }
-            if !self.samples.is_empty() {
-                let lateness = at.saturating_sub(due);
-                let tick = Tick { process: target.id, at, lateness };
-                sink.tick(&self.common.tables, &tick, &self.samples)?;
-            }
-            for blocked in target.take_blocked() {
-                sink.loop_blocked(&self.common.tables, &blocked)?;
-            }
-            if let Some((look, tasks)) = target.suspended() {
-                sink.suspended(&self.common.tables, look, tasks)?;
-            }
-            match outcome {
-                Ok(()) => index += 1,
-                Err(Gone) => {
-                    let mut target = self.targets.swap_remove(index);
-                    // If it still runs it is another program by now, or its interpreter is
-                    // being taken down; the fleet finds out.
-                    self.fleet.refused(target.process().pid(), true);
-                    self.take_leave(&mut target, sink)?;
-                }
+        while index < self.targets.len() {
+            if self.tick_target(index, due, sink)? {
+                index += 1;
             }
         }
         Ok(())
+    }
+
+    /// One target at this instant; whether it is still there.
+    fn tick_target(
+        &mut self,
+        index: usize,
+        due: Nanos,
+        sink: &mut dyn Sink,
+    ) -> std::io::Result<bool> {
+        let Some(target) = self.targets.get_mut(index) else { return Ok(false) };
+        let period = self.clock.period();
+        let longest = LONGEST_WEIGHT.max(Nanos::from_nanos(period.as_nanos().saturating_mul(10)));
+        let at = self.clock.now();
+        let (clock, samples) = (&self.clock, &mut self.samples);
+        let outcome = target.tick(at, period, longest, clock, &mut self.common, samples);
+        for news in self.common.news.drain(..) {
+            sink.request(&self.common.tables, &news.request())?;
+        }
+        if !self.samples.is_empty() {
+            let lateness = at.saturating_sub(due);
+            let tick = Tick { process: target.id, at, lateness };
+            sink.tick(&self.common.tables, &tick, &self.samples)?;
+        }
+        for blocked in target.take_blocked() {
+            sink.loop_blocked(&self.common.tables, &blocked)?;
+        }
+        if let Some((look, tasks)) = target.suspended() {
+            sink.suspended(&self.common.tables, look, tasks)?;
+        }
+        if outcome == Err(Gone) {
+            let mut target = self.targets.swap_remove(index);
+            // If it still runs it is another program by now, or its interpreter is
+            // being taken down; the fleet finds out.
+            self.fleet.refused(target.process().pid(), true);
+            self.take_leave(&mut target, sink)?;
+        }
+        Ok(outcome.is_ok())
     }
 
     /// The second look at threads that were in a statement at this tick: not so late that

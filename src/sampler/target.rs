@@ -1,5 +1,6 @@
 //! One process being sampled.
 
+mod locals;
 mod loops;
 mod pools;
 mod statements;

@@ -18,7 +18,7 @@ use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
 use super::counted::Counted;
-use super::objects::strings_behind;
+use super::objects::{rendered, strings_behind};
 use super::saved::Saved;
 
 /// Lengths, counts and offsets that something might believe.
@@ -160,6 +160,7 @@ impl Victim<'_> {
             if how & 2 != 0 && !is_deep {
                 strings_behind(runtime, &memory, tables, index);
                 memory.check("objects");
+                rendered(runtime, &memory, index, || memory.check("locals of a frame"));
             }
         }
     }

@@ -27,7 +27,7 @@ pub(crate) use farrier::{Folded, Outcome, Recorder, Summary, farrier, farrier_pa
 pub(crate) use interpreters::{
     Interpreter, debug_builds, interpreter, interpreters, newest, required, skip,
 };
-pub(crate) use objects::strings_behind;
+pub(crate) use objects::{rendered, strings_behind};
 pub(crate) use observe::{
     NamedFrame, Observed, Seen, Where, chance, differences, distance, observe, start_on, two_cpus,
 };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use farrier::model::Tables;
 use farrier::process::ReadMemory;
-use farrier::python::{Argument, Runtime};
+use farrier::python::{Argument, RenderLimits, Runtime};
 use farrier::units::RemoteAddress;
 
 const LOCALS: [&str; 8] = ["self", "what", "amount", "plain", "opened", "far", "words", "wares"];
@@ -55,6 +55,30 @@ pub(crate) fn strings_behind(
                 found.extend(text.map(|text| (format!("{place}[{key}]"), text)));
             }
         }
+    }
+    found
+}
+
+/// The locals of all frames of the thread at this position, as of the last look, as they
+/// would be shown. Whatever they say, it is short and nothing in it acts on a terminal.
+/// `check` is called after each frame.
+pub(crate) fn rendered(
+    runtime: &mut Runtime,
+    memory: &dyn ReadMemory,
+    index: usize,
+    mut check: impl FnMut(),
+) -> Vec<(String, Option<String>)> {
+    let limits = RenderLimits::times(1);
+    let mut found = Vec::new();
+    for frame in runtime.threads()[index].frames().to_vec() {
+        for local in runtime.render_locals(memory, &frame, limits) {
+            let text = local.repr.as_deref().unwrap_or_default();
+            // Brackets that are left open are closed beyond the limit.
+            assert!(text.chars().count() <= 2 * limits.characters, "{text}");
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+            found.push((local.name, local.repr));
+        }
+        check();
     }
     found
 }

@@ -11,7 +11,7 @@ mod worst;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use common::{Counted, Saved, strings_behind};
+use common::{Counted, Saved, rendered, strings_behind};
 use farrier::model::Tables;
 use farrier::process::SnapshotMemory;
 use farrier::python::Runtime;
@@ -60,6 +60,8 @@ fn look_around(runtime: &mut Runtime, tables: &mut Tables, memory: &SnapshotMemo
             if runtime.threads()[index].frames().len() < 100 {
                 strings_behind(runtime, &memory, tables, index).hash(&mut seen);
                 memory.check("objects");
+                let locals = || memory.check("locals of a frame");
+                rendered(runtime, &memory, index, locals).hash(&mut seen);
             }
         }
         let _ = runtime.refresh(&memory);

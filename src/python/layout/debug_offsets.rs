@@ -13,8 +13,8 @@ use super::super::view::View;
 use super::super::{Error, version::Version};
 use super::{
     Attributes, CodeLayout, CollectingPlace, CurrentFrame, DataStackLayout, DictKeysLayout,
-    FrameLayout, FrameSize, GilPlace, Instruction, InterpreterLayout, Layout, LineTable, Liveness,
-    LocalNames, Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust, tables,
+    FrameLayout, FrameSize, GilPlace, Instruction, IntFormat, InterpreterLayout, Layout, LineTable,
+    Liveness, LocalNames, Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust, tables,
 };
 
 /// The first eight bytes of `_PyRuntime`.
@@ -322,6 +322,7 @@ impl Row {
                 )?,
                 cell_value: stated(at.tuple_size)?,
                 dict_keys_layout: DictKeysLayout::Logarithmic,
+                int_format: IntFormat::Tagged,
             },
             lines: LineTable::Locations,
             attributes: Attributes::ManagedInline { dict: unstated.managed_dict },

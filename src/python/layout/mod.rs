@@ -257,6 +257,7 @@ pub(crate) struct ObjectLayout {
     pub(crate) heap_type_cached_keys: usize,
     pub(crate) cell_value: usize,
     pub(crate) dict_keys_layout: DictKeysLayout,
+    pub(crate) int_format: IntFormat,
 }
 
 /// `PyDictKeysObject`, by the age of its format.
@@ -266,6 +267,17 @@ pub(crate) enum DictKeysLayout {
     Sized,
     /// `dk_log2_size`, `dk_log2_index_bytes`, `dk_kind` (from 3.11).
     Logarithmic,
+}
+
+/// How an `int` says its sign and the number of its digits, in the word after the head; the
+/// digits follow, 30 bits in each four bytes (`Include/cpython/longintrepr.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IntFormat {
+    /// `ob_size`: the number of digits, negative for a negative one (up to 3.11).
+    SignedSize,
+    /// `lv_tag`: three low bits for the sign, of which the lowest two are 0 for positive,
+    /// 1 for zero, 2 for negative; the number of digits above (from 3.12).
+    Tagged,
 }
 
 /// The format of `co_linetable`.

@@ -11,8 +11,8 @@
 use super::super::version::Version;
 use super::{
     Attributes, CodeLayout, CollectingPlace, CurrentFrame, DataStackLayout, DictKeysLayout,
-    FrameLayout, FrameSize, GilLayout, GilPlace, Instruction, InterpreterLayout, Layout, LineTable,
-    Liveness, LocalNames, Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust,
+    FrameLayout, FrameSize, GilLayout, GilPlace, Instruction, IntFormat, InterpreterLayout, Layout,
+    LineTable, Liveness, LocalNames, Machine, ObjectLayout, RuntimeLayout, ThreadLayout, Trust,
 };
 
 /// `struct _gil_runtime_state` in builds with a GIL, the same from 3.8 to 3.15
@@ -195,6 +195,14 @@ const fn column(v: usize) -> Layout {
                 DictKeysLayout::Sized,
                 DictKeysLayout::Logarithmic,
                 DictKeysLayout::Logarithmic,
+            ][v],
+            // Include/cpython/longintrepr.h
+            int_format: [
+                IntFormat::SignedSize,
+                IntFormat::SignedSize,
+                IntFormat::SignedSize,
+                IntFormat::SignedSize,
+                IntFormat::Tagged,
             ][v],
         },
         // Objects/lnotab_notes.txt, PEP 626, Objects/locations.md
