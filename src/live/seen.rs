@@ -5,8 +5,8 @@ use std::io;
 use rustc_hash::FxHashMap;
 
 use crate::model::{
-    Age, EndpointId, Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Request, RequestId,
-    Sample, Session as Facts, Sink, Tables, Tick,
+    Age, EndpointId, Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Request,
+    RequestId, Sample, Session as Facts, Sink, Tables, Tick,
 };
 use crate::sampler::{RenderLimits, RenderedLocal, Session};
 use crate::units::Nanos;
@@ -19,7 +19,7 @@ const TRIES: u32 = 12;
 #[derive(Debug, Default)]
 pub struct Looking {
     facts: FxHashMap<ProcessId, ProcessFacts>,
-    /// The requests in flight, as far as is known; those that have ended are dropped.
+    /// The requests in flight, as far as is known, and some that have ended.
     requests: FxHashMap<RequestId, Known>,
     /// The samples of the last tick.
     samples: Vec<Sample>,
@@ -42,12 +42,9 @@ struct Known {
 /// A request at the instant at which its thread was seen.
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
-    pub(super) id: RequestId,
     pub(super) age: Age,
     /// The method, with the path folded.
     pub(super) by_path: EndpointId,
-    /// With the route, if the framework has found it.
-    pub(super) endpoint: EndpointId,
     /// As the client sent it, without the query string.
     pub(super) path: String,
 }
@@ -123,12 +120,18 @@ impl Looking {
         let thread = self.samples.iter().find(|sample| sample.request == Some(id))?.thread;
         let request =
             Request { id, process, thread, first_seen, started, by_path, endpoint, path: None };
-        Some(InFlight { id, age: request.age(self.at), by_path, endpoint, path: path.clone() })
+        Some(InFlight { age: request.age(self.at), by_path, path: path.clone() })
     }
 
-    /// Drops the requests of a process that the last tick had no more.
+    /// Drops the requests of a process that the last tick had no more, once there are many:
+    /// one that could not be told for a moment is not told anew when it can.
     fn forget(&mut self, process: ProcessId) {
+        /// More than all workers of a host serve at a time.
+        const MANY: usize = 8192;
         let Self { requests, samples, .. } = self;
+        if requests.len() < MANY {
+            return;
+        }
         let goes_on = |id| samples.iter().any(|sample| sample.request == Some(id));
         requests.retain(|&id, known| known.process != process || goes_on(id));
     }

@@ -59,6 +59,8 @@ pub struct DumpedThread {
     /// For how long it had served the request, in seconds: since the server itself noted its
     /// begin, or else since it was first seen.
     pub request_age_s: Option<f64>,
+    /// The request's method.
+    pub request_method: Option<String>,
     /// The request's path as the client sent it, without the query string.
     pub request_path: Option<String>,
     /// How far the reads agree: `exact`, `functions`, `partial` or `lost`.
@@ -158,6 +160,10 @@ fn thread(seen: Seen, facts: &ProcessFacts, tables: &Tables, files: &Files<'_>) 
             .map(|statement| tables.string(tables.statement(statement).text).to_owned()),
         endpoint: tables.string(tables.endpoint(sample.endpoint).label).to_owned(),
         request_age_s: request.as_ref().map(|request| request.age.least().as_secs_f64()),
+        request_method: request
+            .as_ref()
+            .and_then(|request| tables.endpoint(request.by_path).method)
+            .map(|method| tables.string(method).to_owned()),
         request_path: request.map(|request| request.path),
         grade: sample.grade.name(),
     }
