@@ -258,6 +258,7 @@ def table_row(minor):
             heap_type_cached_keys=at("PyHeapTypeObject", "ht_cached_keys"),
             cell_value=at("PyCellObject", "ob_ref"),
             dict_keys_layout=pick(minor, (8, "Sized"), (11, "Logarithmic")),
+            int_format=pick(minor, (8, "SignedSize"), (12, "Tagged")),
         ),
         lines=pick(minor, (8, "Lnotab"), (10, "Pep626"), (11, "Locations")),
         attributes=attributes,

@@ -28,6 +28,8 @@ for version in "${versions[@]}"; do
             "$folder/$version/bin/python$version" -sS "$folder/apps/known_stack.py"
     }
     read -r truth <&"${target[0]}"
+    # Until its threads have come from telling it to where they stand.
+    sleep 0.3
     read -r ready <&"${target[0]}"
     [ "$ready" = READY ]
     target/debug/examples/snapshot "$target_PID" "fixtures/memory/$version" <<<"$truth"

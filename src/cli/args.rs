@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
 
 use super::exit::Failure;
-use super::options::{Dump, Record, Report, Target, View};
+use super::options::{Dump, Ps, Record, Report, Target, View};
 use super::outputs::{self, What};
 use crate::model::State;
 use crate::profile::{Pattern, Selection};
@@ -32,6 +32,8 @@ pub(super) enum Command {
     Report(ReportArgs),
     /// Show every thread's stack, what it waits for and what it serves, once
     Dump(DumpArgs),
+    /// Show the requests in flight now, the oldest first
+    Ps(PsArgs),
 }
 
 /// The arguments of `record`.
@@ -149,6 +151,32 @@ pub struct DumpArgs {
     /// Accepted for py-spy's sake: nothing is ever paused
     #[arg(long, hide_short_help = true)]
     nonblocking: bool,
+}
+
+/// The arguments of `ps`.
+#[derive(Debug, Args)]
+pub struct PsArgs {
+    #[command(flatten)]
+    target: RunningArgs,
+    /// Only requests that have been served for longer: `500ms`, `2s`, `1m`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    slower_than: Option<Length>,
+    /// Show routes such as `/users/<int:uid>` instead of paths
+    #[arg(long)]
+    route: bool,
+    /// Look again every second until Ctrl-C; with `--json` a line each time
+    #[arg(short, long)]
+    watch: bool,
+    /// Write JSON
+    #[arg(short, long)]
+    json: bool,
+    /// Look at the given processes alone, not at their workers
+    #[arg(long)]
+    no_children: bool,
+    /// Do not read what databases are asked. Otherwise statements are shown, with all values in
+    /// them replaced by `?`
+    #[arg(long)]
+    no_statements: bool,
 }
 
 #[derive(Debug, Args)]
@@ -326,6 +354,24 @@ impl DumpArgs {
             locals: self.locals,
             json: self.json,
             full_filenames: self.full_filenames,
+            statements: !self.no_statements,
+        })
+    }
+}
+
+impl PsArgs {
+    /// What is asked for, in plain words.
+    ///
+    /// # Errors
+    /// If it is asked for what farrier does not do.
+    pub fn to_options(&self) -> Result<Ps, Failure> {
+        Ok(Ps {
+            target: self.target.to_target("ps")?,
+            children: !self.no_children,
+            slower_than: self.slower_than.and_then(|length| length.0).unwrap_or_default(),
+            route: self.route,
+            watch: self.watch,
+            json: self.json,
             statements: !self.no_statements,
         })
     }

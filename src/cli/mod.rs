@@ -10,17 +10,19 @@ mod live;
 mod options;
 mod outputs;
 mod progress;
+mod ps;
 pub mod record;
 mod report;
+mod screen;
 mod stop;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use args::{DumpArgs, RecordArgs, ReportArgs};
+pub use args::{DumpArgs, PsArgs, RecordArgs, ReportArgs};
 pub use exit::{Failure, Status};
-pub use options::{Dump, Record, Report, Target, View};
+pub use options::{Dump, Ps, Record, Report, Target, View};
 pub use outputs::{Outputs, Place, Planned, What};
 pub use progress::Bar;
 pub use stop::on_signals;
@@ -37,6 +39,9 @@ pub fn main() -> ExitCode {
             }
             args::Command::Dump(args) => {
                 args.to_options().and_then(|options| dump::run(&options)).map(|()| 0)
+            }
+            args::Command::Ps(args) => {
+                args.to_options().and_then(|options| ps::run(&options)).map(|()| 0)
             }
         },
         Err(error) => {

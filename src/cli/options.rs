@@ -91,3 +91,22 @@ pub struct Dump {
     /// Whether it is read what databases are asked.
     pub statements: bool,
 }
+
+/// What `ps` is asked to do.
+#[derive(Debug, Clone)]
+pub struct Ps {
+    /// What to look at.
+    pub target: Target,
+    /// Whether the workers of a target are looked at too.
+    pub children: bool,
+    /// Only requests that are older are shown.
+    pub slower_than: Duration,
+    /// Whether routes are shown instead of paths.
+    pub route: bool,
+    /// Whether to look again and again.
+    pub watch: bool,
+    /// Whether it is written as JSON.
+    pub json: bool,
+    /// Whether it is read what databases are asked.
+    pub statements: bool,
+}

@@ -21,6 +21,8 @@ pub struct Looking {
     facts: FxHashMap<ProcessId, ProcessFacts>,
     /// The requests in flight, as far as is known, and some that have ended.
     requests: FxHashMap<RequestId, Known>,
+    /// When the session began, in nanoseconds since 1970.
+    start_unix_ns: i64,
     /// The samples of the last tick.
     samples: Vec<Sample>,
     /// When that was.
@@ -43,6 +45,8 @@ struct Known {
 #[derive(Debug, Clone)]
 pub(super) struct InFlight {
     pub(super) age: Age,
+    /// When the server noted its begin, in nanoseconds since 1970.
+    pub(super) began_unix_ns: Option<i64>,
     /// The method, with the path folded.
     pub(super) by_path: EndpointId,
     /// As the client sent it, without the query string.
@@ -120,7 +124,8 @@ impl Looking {
         let thread = self.samples.iter().find(|sample| sample.request == Some(id))?.thread;
         let request =
             Request { id, process, thread, first_seen, started, by_path, endpoint, path: None };
-        Some(InFlight { age: request.age(self.at), by_path, path: path.clone() })
+        let began_unix_ns = started.map(|started| self.start_unix_ns.saturating_add(started));
+        Some(InFlight { age: request.age(self.at), began_unix_ns, by_path, path: path.clone() })
     }
 
     /// Drops the requests of a process that the last tick had no more, once there are many:
@@ -147,7 +152,8 @@ const fn missing(grade: Grade) -> u32 {
 }
 
 impl Sink for Looking {
-    fn begin(&mut self, _: &Facts) -> io::Result<()> {
+    fn begin(&mut self, facts: &Facts) -> io::Result<()> {
+        self.start_unix_ns = facts.start_unix_ns;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ mod cold;
 mod elf;
 mod error;
 mod exports;
+mod heartbeat;
 mod hot;
 mod image;
 mod listeners;

@@ -20,13 +20,13 @@ mod tree;
 use std::io::{self, Write};
 
 pub(crate) use escape::visible;
-pub(crate) use files::Files;
+pub(crate) use files::{Files, Origin};
 pub use flamegraph::FlameGraph;
 pub use folded::Folded;
 pub use format::{Format, UnknownFormat};
 pub use frames::{FrameLine, FrameStyle};
 pub use json::Json;
-pub(crate) use table::paint;
+pub(crate) use table::{Column, Field, Table, cut, paint};
 pub use text::Text;
 pub use tree::{Drawing, GroupBy};
 

@@ -9,49 +9,49 @@ use super::escape;
 
 /// Where a column's text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
 /// A column.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
+pub(crate) struct Column {
     /// It may come from a target: it is made safe to print.
-    pub(super) title: Cow<'static, str>,
-    pub(super) align: Align,
+    pub(crate) title: Cow<'static, str>,
+    pub(crate) align: Align,
     /// Whether this column takes the room that the others leave, and is cut to it.
-    pub(super) fills: bool,
+    pub(crate) fills: bool,
 }
 
 impl Column {
-    pub(super) fn left(title: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn left(title: impl Into<Cow<'static, str>>) -> Self {
         Self { title: title.into(), align: Align::Left, fills: false }
     }
 
-    pub(super) fn right(title: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn right(title: impl Into<Cow<'static, str>>) -> Self {
         Self { title: title.into(), align: Align::Right, fills: false }
     }
 
-    pub(super) fn filling(title: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn filling(title: impl Into<Cow<'static, str>>) -> Self {
         Self { title: title.into(), align: Align::Left, fills: true }
     }
 }
 
 /// What stands in one place of a table.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Field {
+pub(crate) struct Field {
     text: String,
     style: Style,
 }
 
 impl Field {
     /// A field with this text. It may come from a target: it is made safe to print.
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self { text: escape::visible(text).into_owned(), style: Style::new() }
     }
 
-    pub(super) fn styled(mut self, style: Style) -> Self {
+    pub(crate) fn styled(mut self, style: Style) -> Self {
         self.style = style;
         self
     }
@@ -59,7 +59,7 @@ impl Field {
 
 /// A table: titles, then rows.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Row>,
 }
@@ -72,16 +72,16 @@ struct Row {
 }
 
 impl Table {
-    pub(super) fn new(columns: Vec<Column>) -> Self {
+    pub(crate) fn new(columns: Vec<Column>) -> Self {
         Self { columns, rows: Vec::new() }
     }
 
-    pub(super) fn row(&mut self, fields: Vec<Field>) {
+    pub(crate) fn row(&mut self, fields: Vec<Field>) {
         self.rows.push(Row { fields, below: Vec::new() });
     }
 
     /// A line below the last row, as wide as the table, under its second column.
-    pub(super) fn below(&mut self, field: Field) {
+    pub(crate) fn below(&mut self, field: Field) {
         if let Some(row) = self.rows.last_mut() {
             row.below.push(field);
         }
@@ -89,7 +89,7 @@ impl Table {
 
     /// The lines, at most `width` columns wide unless the columns that are never
     /// cut need more.
-    pub(super) fn lines(&self, width: usize, colour: bool) -> Vec<String> {
+    pub(crate) fn lines(&self, width: usize, colour: bool) -> Vec<String> {
         let titles: Vec<_> = self
             .columns
             .iter()
@@ -161,7 +161,7 @@ pub(crate) fn paint(text: &str, style: Style, colour: bool) -> String {
 }
 
 /// The text in at most `width` columns: what does not fit ends in `…`.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }
@@ -180,7 +180,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 }
 
 /// A text in lines of at most `width` columns, broken at spaces where there are any.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         let line = lines.last_mut().map_or(0, |line| line.width());

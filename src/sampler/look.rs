@@ -5,6 +5,15 @@ use crate::model::{ProcessId, Sink};
 use crate::python::{RenderLimits, RenderedLocal};
 use crate::units::Nanos;
 
+/// How a worker shows that it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// For how long it has not.
+    pub silent: Nanos,
+    /// After how long of that its arbiter kills it; `None` if never, or if that is not known.
+    pub timeout: Option<Nanos>,
+}
+
 impl Session {
     /// Tells a sink what there is, before the first [`Session::look`].
     ///
@@ -58,6 +67,13 @@ impl Session {
     /// its `ident`. `position` is that of its sample.
     pub fn thread_ident(&self, id: ProcessId, position: usize) -> Option<u64> {
         self.targets.iter().find(|target| target.id == id)?.ident(position)
+    }
+
+    /// How long a worker has been silent, by what its arbiter goes by; `None` for what is no
+    /// Gunicorn worker. The timeout is known once its main thread was looked at.
+    pub fn heartbeat(&mut self, id: ProcessId) -> Option<Heartbeat> {
+        let Self { targets, common, .. } = self;
+        targets.iter_mut().find(|target| target.id == id)?.heartbeat(common)
     }
 
     /// Lets in who came and lets go who left, and looks anew who listens where.

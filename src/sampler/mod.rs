@@ -30,6 +30,7 @@ mod thread;
 use std::time::Duration;
 
 pub use error::Error;
+pub use look::Heartbeat;
 
 pub use crate::python::{RenderLimits, RenderedLocal};
 

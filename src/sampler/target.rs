@@ -1,5 +1,6 @@
 //! One process being sampled.
 
+mod heartbeat;
 mod locals;
 mod loops;
 mod pools;
@@ -94,6 +95,10 @@ pub(super) struct Target {
     loops: loops::Loops,
     /// Whether it was told what of it is not seen.
     told_unseen: bool,
+    /// The file that a worker touches, once looked for.
+    heartbeat_descriptor: Option<Option<i32>>,
+    /// How long it may be silent, once known; zero for ever.
+    timeout: Option<Nanos>,
 }
 
 /// The process cannot be sampled any more.
@@ -178,6 +183,8 @@ impl Target {
             tasks: tasks::TaskSampling::default(),
             loops: loops::Loops::default(),
             told_unseen: false,
+            heartbeat_descriptor: None,
+            timeout: None,
         };
         if now > Nanos::ZERO && common.began.is_some_and(|began| start_time >= began) {
             target.counted.begin_at_nothing(now);

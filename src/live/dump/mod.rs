@@ -169,7 +169,7 @@ fn thread(seen: Seen, facts: &ProcessFacts, tables: &Tables, files: &Files<'_>) 
     }
 }
 
-fn frame(
+pub(super) fn frame(
     id: FrameId,
     locals: Option<Vec<RenderedLocal>>,
     tables: &Tables,

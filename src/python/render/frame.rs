@@ -18,6 +18,17 @@ const NAMELESS: &str = "?";
 const CELL: &str = "cell";
 
 impl Runtime {
+    /// The text of an object, so much of it.
+    pub fn render(
+        &mut self,
+        memory: &dyn ReadMemory,
+        object: RemoteAddress,
+        limits: RenderLimits,
+    ) -> String {
+        let (layout, mut objects, rendering) = self.rendering(memory);
+        Renderer::new(&mut objects, layout, &mut rendering.types, limits).value(object)
+    }
+
     /// The locals of a frame of the last look, in the order in which its function has them;
     /// those that are not bound are left out. The thread may have run since: a frame that
     /// runs another function by now has none.
@@ -33,15 +44,7 @@ impl Runtime {
         let Some(names) = names(code, &mut objects, layout) else { return Vec::new() };
         let place = Place { address: raw.address, code, count: names.len() };
         let Some(before) = place.words(&mut objects, layout) else { return Vec::new() };
-        let mut renderer = Renderer {
-            objects: &mut objects,
-            layout,
-            types: &mut rendering.types,
-            limits,
-            left: limits.objects,
-            text: String::new(),
-            length: 0,
-        };
+        let mut renderer = Renderer::new(&mut objects, layout, &mut rendering.types, limits);
         let mut locals = Vec::new();
         for (index, (name, &word)) in names.iter().zip(&before).enumerate() {
             if !word.is_plausible() {
@@ -134,7 +137,9 @@ fn names(code: RemoteAddress, objects: &mut Objects<'_>, layout: &Layout) -> Opt
                 return Some(names);
             }
             let text = objects.short_string(name).unwrap_or_else(|| NAMELESS.to_owned());
-            let is_argument = names.len() < arguments;
+            // An argument that an inner function shares is a cell too, and bound there.
+            let is_argument = names.len() < arguments
+                || names.iter().take(arguments).any(|name: &Name| name.text == text);
             names.push(Name { text, is_argument });
         }
     }

@@ -89,8 +89,18 @@ const LEFT_OUT: char = '\u{2026}';
 /// What is read of an object at first: the heads of all built-in types, and short strings.
 const HEAD: usize = 128;
 
-impl Renderer<'_, '_> {
-    /// Writes the text of one local's value.
+impl<'r, 'o> Renderer<'r, 'o> {
+    const fn new(
+        objects: &'r mut Objects<'o>,
+        layout: &'r Layout,
+        types: &'r mut Types,
+        limits: RenderLimits,
+    ) -> Self {
+        let left = limits.objects;
+        Self { objects, layout, types, limits, left, text: String::new(), length: 0 }
+    }
+
+    /// The text of one local's value.
     fn value(&mut self, object: RemoteAddress) -> String {
         self.text.clear();
         self.length = 0;
