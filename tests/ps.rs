@@ -6,7 +6,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ impl<'g> Held<'g> {
         Self { gunicorn, open: Vec::new() }
     }
 
-    fn folder(&self) -> std::path::PathBuf {
+    fn folder(&self) -> PathBuf {
         self.gunicorn.pidfile().parent().unwrap().to_path_buf()
     }
 
@@ -205,7 +205,7 @@ fn a_worker_near_its_timeout_is_marked() {
         let Some(interpreter) = interpreter(version) else { continue };
         // A sync worker is silent while it serves; a gthread worker is not.
         for (class, is_silent) in [("sync", true), ("gthread", false)] {
-            let arguments = ["-k", class, "--timeout", "20"];
+            let arguments = ["-k", class, "--timeout", "8"];
             let gunicorn = Gunicorn::start(&interpreter, "in_flight:app", 1, &arguments);
             let mut held = Held::new(&gunicorn);
             let begin = Instant::now();
@@ -214,9 +214,9 @@ fn a_worker_near_its_timeout_is_marked() {
                 let found = json(gunicorn.pid(), &[]);
                 (found["requests"].as_array()?.len() == 1).then_some(found)
             });
-            assert_eq!(found["workers"][0]["timeout_s"], 20.0, "{found:#}");
+            assert_eq!(found["workers"][0]["timeout_s"], 8.0, "{found:#}");
             assert_eq!(found["workers"][0]["near_timeout"], false, "{found:#}");
-            std::thread::sleep(Duration::from_millis(12_500).saturating_sub(begin.elapsed()));
+            std::thread::sleep(Duration::from_millis(5_300).saturating_sub(begin.elapsed()));
             let found = json(gunicorn.pid(), &[]);
             let worker = &found["workers"][0];
             assert_eq!(worker["near_timeout"], is_silent, "{found:#}");
@@ -264,7 +264,6 @@ fn what_cannot_be_shown_is_said_with_a_status() {
     assert_eq!(run(["ps", "-p", "1", "--slower-than", "soon"]).status, Some(2));
     let missing = run(["ps", "--pidfile", "/nowhere/gunicorn.pid"]);
     assert_eq!(missing.status, Some(1), "{}", missing.stderr);
-    assert!(Path::new("/nowhere").parent().is_some());
 }
 
 /// System calls of one `ps` of sixteen workers, each of which serves a request. What is slow
