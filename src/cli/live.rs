@@ -55,6 +55,7 @@ pub(super) fn looking(
         just_started: false,
         same_cpu: true,
         statements,
+        declared: Declared::default(),
     };
     Session::attach(options, || stop.load(Ordering::Relaxed))
         .map_err(|error| Failure::attaching(command, error))
