@@ -56,6 +56,7 @@ pub(super) fn looking(
         same_cpu: true,
         statements,
         declared: Declared::default(),
+        slow: None,
     };
     Session::attach(options, || stop.load(Ordering::Relaxed))
         .map_err(|error| Failure::attaching(command, error))
