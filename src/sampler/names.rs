@@ -9,6 +9,7 @@ use crate::model::{On, OnId, StringId, Tables};
 use crate::process::{AcceptQueue, Descriptors, Listeners, PathId, Process};
 use crate::python::Stack;
 use crate::state::{Connection, Marks, Waiting, is_host_name, peers};
+use crate::units::RemoteAddress;
 
 /// What waits are called, for all processes of a recording.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Names {
     /// The hosts' names that frames had, by connection: a later part of an exchange may
     /// have other frames.
     hosts: FxHashMap<Connection, Option<StringId>>,
+    /// The type `int` of the process that was last asked for a port.
+    int_type: Option<RemoteAddress>,
 }
 
 /// All that a name is made of.
@@ -35,6 +38,9 @@ struct Key {
 enum Thing {
     Kind(&'static str),
     Peer(SocketAddr),
+    /// A connection that is too new for its addresses to be known, by the port that the client
+    /// library has for it; the host is beside it.
+    Port(u16),
     UnixPeer(Option<PathId>),
     File(PathId),
 }
@@ -49,6 +55,7 @@ impl Default for Names {
             listeners: Listeners::new(peers::service_of_program),
             known: FxHashMap::default(),
             hosts: FxHashMap::default(),
+            int_type: None,
         }
     }
 }
@@ -91,6 +98,13 @@ impl Names {
         let (mut program, mut host) = (None, None);
         let on = match waiting {
             Waiting::Nothing | Waiting::Gil => return None,
+            Waiting::Kind("socket") => match self.stated(top, stack) {
+                Some((Some(name), Some(port))) => {
+                    host = Some(tables.intern_string(&name));
+                    Thing::Port(port)
+                }
+                _ => Thing::Kind("socket"),
+            },
             Waiting::Kind(kind) => Thing::Kind(kind),
             Waiting::File(path) => Thing::File(path),
             Waiting::UnixPeer(path) => Thing::UnixPeer(path),
@@ -103,7 +117,7 @@ impl Names {
             }
         };
         let library = match on {
-            Thing::Peer(_) | Thing::UnixPeer(_) => Marks::protocol(top),
+            Thing::Peer(_) | Thing::Port(_) | Thing::UnixPeer(_) => Marks::protocol(top),
             Thing::Kind("socket") => Marks::protocol(top),
             Thing::Kind(_) | Thing::File(_) => None,
         };
@@ -119,6 +133,10 @@ impl Names {
             Thing::Peer(peer) => {
                 let host = host.map(|host| tables.string(host));
                 peers::describe(peer, peers::service(library, program, peer.port()), host)
+            }
+            Thing::Port(port) => {
+                let host = host.map_or("", |host| tables.string(host));
+                peers::describe_place(host, port, peers::service(library, None, port))
             }
             Thing::UnixPeer(path) => {
                 peers::describe_path(path.map(|path| self.descriptors.path(path)), library)
@@ -143,28 +161,7 @@ impl Names {
         if let Some(known) = self.hosts.get(&connection) {
             return *known;
         }
-        let (depth, place) = Marks::host(top)?;
-        let frame = *stack.frames().iter().rev().nth(depth)?;
-        let mut reader = stack.locals();
-        let local = reader.find(&frame, place.local)?;
-        let object = reader.value(&frame, local)?;
-        let [name] = match *place.attributes {
-            [] => reader.strings([Some(object)]),
-            [only] => {
-                let values = reader.attributes(object, [only]);
-                reader.strings(values)
-            }
-            [first, second, ..] => {
-                let [one, other] = reader.attributes(object, [first, second]);
-                reader.strings([one.or(other)])
-            }
-        };
-        // The thread may have gone on and the frame be another's.
-        let ([now], _) = reader.reread::<1, 8>(&frame, [local], object);
-        if now != Some(object) {
-            return None;
-        }
-        let name = name.filter(|name| is_host_name(name));
+        let (name, _) = self.stated(top, stack)?;
         let host = name.map(|name| tables.intern_string(&name));
         // Without a near end it is not this connection alone that would be remembered.
         if connection.local.is_some() {
@@ -174,5 +171,41 @@ impl Names {
             self.hosts.insert(connection, host);
         }
         host
+    }
+
+    /// The host's name and the port that a frame of the client library has.
+    fn stated(
+        &mut self,
+        top: &[Marks],
+        stack: &mut Stack<'_>,
+    ) -> Option<(Option<String>, Option<u16>)> {
+        let (depth, place) = Marks::host(top)?;
+        let frame = *stack.frames().iter().rev().nth(depth)?;
+        let mut reader = stack.locals();
+        let local = reader.find(&frame, place.local)?;
+        let object = reader.value(&frame, local)?;
+        let (name, port) = match *place.attributes {
+            [] => {
+                let port = reader.find(&frame, place.port);
+                (Some(object), port.and_then(|port| reader.value(&frame, port)))
+            }
+            [only] => {
+                let [name, port] = reader.attributes(object, [only, place.port]);
+                (name, port)
+            }
+            [first, second, ..] => {
+                let [one, other, port] = reader.attributes(object, [first, second, place.port]);
+                (one.or(other), port)
+            }
+        };
+        let [name] = reader.strings([name]);
+        let port = port.and_then(|port| reader.whole_number(port, &mut self.int_type));
+        // The thread may have gone on and the frame be another's.
+        let ([now], _) = reader.reread::<1, 8>(&frame, [local], object);
+        if now != Some(object) {
+            return None;
+        }
+        let port = port.and_then(|port| u16::try_from(port).ok());
+        Some((name.filter(|name| is_host_name(name)), port))
     }
 }

@@ -13,7 +13,7 @@ pub(super) enum Client {
     Speaks(&'static str),
 }
 
-/// Where a function's frame has the name of the host that it is connected to.
+/// Where a function's frame has the name of the host that it is connected to, and the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostPlace {
     /// The local.
@@ -21,6 +21,8 @@ pub struct HostPlace {
     /// Its attributes of which the first that it has is the name; empty if the local is the
     /// name itself.
     pub attributes: &'static [&'static str],
+    /// Its attribute with the port; another local if the local is the name itself.
+    pub port: &'static str,
 }
 
 /// Packages that speak one protocol, by their folder or only file. A package that speaks
@@ -88,10 +90,11 @@ const HOSTS: &[(&str, &[&str], HostPlace)] = &[
     ("/pymysql/connections.py", &["connect", "_read_bytes", "_read_packet"], SELF_HOST),
 ];
 
-const HOST: HostPlace = HostPlace { local: "host", attributes: &[] };
+const HOST: HostPlace = HostPlace { local: "host", attributes: &[], port: "port" };
 
 /// urllib3's connection has `host` as a property, and keeps it as `_dns_host`.
-const SELF_HOST: HostPlace = HostPlace { local: "self", attributes: &["host", "_dns_host"] };
+const SELF_HOST: HostPlace =
+    HostPlace { local: "self", attributes: &["host", "_dns_host"], port: "port" };
 
 impl Client {
     pub(super) fn of(function_name: &str, file: &str) -> Self {

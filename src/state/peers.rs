@@ -188,10 +188,18 @@ pub fn service(
 /// A peer in words: `postgresql 10.0.0.5:5432`, with the host's name in place of the
 /// address where that is known, or without a service where that is not.
 pub fn describe(peer: SocketAddr, service: Option<&str>, host: Option<&str>) -> String {
-    let place = match host {
-        Some(host) => format!("{host}:{}", peer.port()),
-        None => peer.to_string(),
-    };
+    match host {
+        Some(host) => describe_place(host, peer.port(), service),
+        None => with_service(peer.to_string(), service),
+    }
+}
+
+/// The same of a host's name and a port.
+pub fn describe_place(host: &str, port: u16, service: Option<&str>) -> String {
+    with_service(format!("{host}:{port}"), service)
+}
+
+fn with_service(place: String, service: Option<&str>) -> String {
     match service {
         Some(service) => format!("{service} {place}"),
         None => place,
