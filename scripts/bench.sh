@@ -10,7 +10,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PY_SPY=0.4.3
 AUSTIN=4.0.0
 
 environment=$(scripts/environments.sh --newest)
@@ -42,4 +41,4 @@ fi
 
 cargo build --release --quiet
 exec "$python" scripts/bench.py --farrier target/release/farrier \
-    --py-spy "$(tool py-spy $PY_SPY)/py-spy" "${targets[@]}" "$@" "${austin[@]}"
+    --py-spy "$(scripts/py_spy.sh)" "${targets[@]}" "$@" "${austin[@]}"

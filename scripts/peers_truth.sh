@@ -6,7 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-PY_SPY=0.4.3
 AUSTIN=4.0.0
 
 seconds=${1:-5}
@@ -31,7 +30,7 @@ fetch() {
         mv "$folder.partial" "$folder"
     fi
 }
-fetch "py-spy==$PY_SPY" py-spy "py-spy-$PY_SPY"
+py_spy=$(scripts/py_spy.sh)
 fetch "austin-dist==$AUSTIN" austin "austin-$AUSTIN"
 
 # Austin wants a C library of 2.38 or newer; sid's does where the system's is older.
@@ -50,4 +49,4 @@ fi
 
 cargo build --release --quiet
 exec "$python" scripts/peers_truth.py --farrier target/release/farrier \
-    --py-spy ".cache/py-spy-$PY_SPY/py-spy" --austin "$austin" --seconds "$seconds" "${pythons[@]}"
+    --py-spy "$py_spy" --austin "$austin" --seconds "$seconds" "${pythons[@]}"

@@ -15,7 +15,7 @@ programs=(
     strace:strace chromium:chromium setpriv:util-linux unshare:util-linux ip:iproute2
     gcc:gcc strip:binutils uwsgi_python3:uwsgi-plugin-python3 apache2:libapache2-mod-wsgi-py3
     x86_64-linux-gnu-python3.11-config:libpython3.11-dev redis-server:redis-server
-    mariadbd:mariadb-server
+    mariadbd:mariadb-server go:golang-go
 )
 packages=()
 for entry in "${programs[@]}"; do
@@ -35,6 +35,8 @@ fi
 
 step "interpreters"
 scripts/environments.sh --fetch || echo "the live tests will be skipped" >&2
+
+scripts/py_spy.sh >/dev/null || echo "the comparisons with py-spy will be skipped" >&2
 
 step "format"
 cargo fmt --check

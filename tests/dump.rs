@@ -5,11 +5,11 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::{
-    Gunicorn, Interpreter, Outcome, Script, alone, interpreter, interpreters, run, skip, wait_until,
+    Gunicorn, Interpreter, Outcome, Script, alone, interpreter, interpreters, py_spy, run,
+    wait_until,
 };
 use serde_json::Value;
 
@@ -83,20 +83,6 @@ fn a_page_has_no_control_characters_and_no_values_that_were_not_asked_for() {
     assert!(with_locals.contains("        Arguments:\n            first: 'one'"), "{with_locals}");
     assert!(with_locals.contains("\\x1b[31mred"), "{with_locals}");
     assert!(!with_locals.contains(|c: char| c.is_control() && c != '\n'), "{with_locals}");
-}
-
-/// py-spy, where `scripts/bench.sh` has put it.
-fn py_spy() -> Option<PathBuf> {
-    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache");
-    let found = std::fs::read_dir(cache).ok()?.flatten().find_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
-        let folder = name.starts_with("py-spy-").then(|| entry.path())?;
-        ["py-spy", "bin/py-spy"].iter().map(|end| folder.join(end)).find(|path| path.is_file())
-    });
-    if found.is_none() {
-        skip("py-spy not found (scripts/bench.sh fetches it)");
-    }
-    found
 }
 
 /// What a script that reads py-spy's JSON sees of a thread.

@@ -184,8 +184,8 @@ struct OutputArgs {
     /// Write to this file; its ending says the format. `-` is standard output. May be repeated
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
-    /// Write in this format (flamegraph, folded, json, text), whatever the file's ending: one for
-    /// all files, or one for each. `raw` is another name for folded
+    /// Write in this format (flamegraph, folded, speedscope, pprof, pstats, json, text), whatever
+    /// the file's ending: one for all files, or one for each. `raw` is another name for folded
     #[arg(short, long, value_name = "FORMAT")]
     format: Vec<String>,
 }

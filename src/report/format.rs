@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Drawing, FlameGraph, Folded, Json, Report, Text};
+use super::{Drawing, FlameGraph, Folded, Json, Pprof, Pstats, Report, Speedscope, Text};
 
 /// A format that a profile can be drawn in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,12 @@ pub enum Format {
     FlameGraph,
     /// Folded stacks, one a line, for other tools.
     Folded,
+    /// A profile for speedscope.
+    Speedscope,
+    /// A profile for pprof.
+    Pprof,
+    /// Statistics for Python's `pstats`.
+    Pstats,
     /// The summary as JSON.
     Json,
     /// The summary for a terminal.
@@ -33,16 +39,15 @@ struct Row {
     endings: &'static [&'static str],
 }
 
-const ROWS: [Row; 4] = [
+const ROWS: [Row; 7] = [
     Row { format: Format::FlameGraph, names: &["flamegraph"], endings: &[".svg"] },
     Row { format: Format::Folded, names: &["folded", "raw"], endings: &[".folded", ".txt"] },
+    Row { format: Format::Speedscope, names: &["speedscope"], endings: &[".speedscope.json"] },
+    Row { format: Format::Pprof, names: &["pprof"], endings: &[".pb.gz", ".pb"] },
+    Row { format: Format::Pstats, names: &["pstats"], endings: &[".pstats"] },
     Row { format: Format::Json, names: &["json"], endings: &[".json"] },
     Row { format: Format::Text, names: &["text"], endings: &[] },
 ];
-
-/// Endings of other tools' formats that end like one of ours and must not be taken
-/// for it.
-const FOREIGN: [&str; 1] = [".speedscope.json"];
 
 impl Format {
     /// The names of all formats.
@@ -70,15 +75,14 @@ impl Format {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
         let plain = name.strip_suffix(".gz").unwrap_or(&name);
         let ends = |endings: &[&str]| endings.iter().any(|ending| plain.ends_with(ending));
-        ROWS.iter()
-            .find(|row| ends(row.endings) && !ends(&FOREIGN))
-            .map(|row| row.format)
-            .ok_or_else(|| UnknownFormat {
+        ROWS.iter().find(|row| ends(row.endings)).map(|row| row.format).ok_or_else(|| {
+            UnknownFormat {
                 what: format!(
                     "the ending of `{}` says no format, so name one with -f",
                     path.display()
                 ),
-            })
+            }
+        })
     }
 
     /// The ending for a file that was not named; `None` for what is made to be read
@@ -93,6 +97,9 @@ impl Format {
         match self {
             Self::FlameGraph => Box::new(FlameGraph { drawing: drawing.clone() }),
             Self::Folded => Box::new(Folded { drawing: drawing.clone() }),
+            Self::Speedscope => Box::new(Speedscope { drawing: drawing.clone() }),
+            Self::Pprof => Box::new(Pprof { drawing: drawing.clone() }),
+            Self::Pstats => Box::new(Pstats { idle: drawing.idle }),
             Self::Json => Box::new(Json),
             Self::Text => Box::new(text.clone()),
         }
@@ -111,6 +118,10 @@ mod tests {
         assert_eq!(of("x.folded.gz"), Ok(Format::Folded));
         assert_eq!(of("x.txt"), Ok(Format::Folded));
         assert_eq!(of("x.json.gz"), Ok(Format::Json));
+        assert_eq!(of("x.speedscope.json"), Ok(Format::Speedscope));
+        assert_eq!(of("x.speedscope.json.gz"), Ok(Format::Speedscope));
+        assert_eq!(of("x.pb.gz"), Ok(Format::Pprof));
+        assert_eq!(of("x.pstats"), Ok(Format::Pstats));
         assert_eq!(Format::named("raw"), Ok(Format::Folded));
         assert_eq!(Format::named("flamegraph").unwrap().ending(), Some(".svg"));
         assert_eq!(Format::Text.ending(), None);
@@ -118,13 +129,13 @@ mod tests {
 
     #[test]
     fn what_is_no_format_is_refused_with_those_that_are() {
-        for name in ["x.speedscope.json", "x.html", "x", "x.gz", ".."] {
+        for name in ["x.html", "x", "x.gz", ".."] {
             let error = Format::of_file(Path::new(name)).unwrap_err().to_string();
             assert!(error.contains("name one with -f"), "{error}");
         }
         assert_eq!(
             Format::named("html").unwrap_err().to_string(),
-            "there is no format `html`; there are flamegraph, folded, raw, json, text"
+            "there is no format `html`; there are flamegraph, folded, raw, speedscope, pprof, pstats, json, text"
         );
     }
 }

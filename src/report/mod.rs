@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Profile ─┬─► Tree (group; frames) ─► flamegraph, folded
+//!          ├─► stacks one by one ────► speedscope, pprof, pstats
 //!          └─► Summary ──────────────► json, text
 //! ```
 
@@ -13,6 +14,10 @@ mod format;
 mod frames;
 mod json;
 pub(crate) mod numbers;
+mod pprof;
+mod pstats;
+mod speedscope;
+mod stacks;
 mod table;
 mod text;
 mod tree;
@@ -26,6 +31,9 @@ pub use folded::Folded;
 pub use format::{Format, UnknownFormat};
 pub use frames::{FrameLine, FrameStyle};
 pub use json::Json;
+pub use pprof::Pprof;
+pub use pstats::Pstats;
+pub use speedscope::Speedscope;
 pub(crate) use table::{Column, Field, Table, cut, paint};
 pub use text::Text;
 pub use tree::{Drawing, GroupBy};

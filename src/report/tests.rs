@@ -74,6 +74,30 @@ fn the_shop_is_drawn_as_before() {
 }
 
 #[test]
+fn every_format_has_all_the_time() {
+    let shop = shop();
+    let file: serde_json::Value =
+        serde_json::from_str(&drawn(&Speedscope::default(), &shop)).unwrap();
+    let profiles = file["profiles"].as_array().unwrap();
+    let ends = profiles.iter().map(|profile| profile["endValue"].as_f64().unwrap());
+    assert!((ends.sum::<f64>() - 13.0).abs() < 1e-9);
+    let frames = file["shared"]["frames"].as_array().unwrap();
+    let is_there = |name: &str, line: u32| {
+        frames.iter().any(|frame| frame["name"] == name && frame["line"] == line)
+    };
+    assert!(is_there("Pool.acquire", 15));
+    assert!(frames.iter().any(|frame| frame["name"] == "GET /report/<int:year>"));
+
+    let wall = |drawing| {
+        let mut file = Vec::new();
+        Pprof { drawing }.write(&shop, &mut file).unwrap();
+        super::pprof::sums(&file)
+    };
+    assert_eq!(wall(Drawing::default())[1], 13_000_000_000);
+    assert_eq!(wall(Drawing { idle: true, ..Drawing::default() })[1], 33_000_000_000);
+}
+
+#[test]
 fn the_terminal_summary_fits_and_colour_changes_no_letter() {
     let plain = drawn(&Text::default(), &shop());
     assert!(plain.lines().all(|line| unicode_width::UnicodeWidthStr::width(line) <= 80));

@@ -1,9 +1,12 @@
 //! Stacks merged into one tree, grouped by what they served.
 
+use std::borrow::Cow;
+
 use rustc_hash::FxHashMap;
 
 use super::frames::{FrameStyle, Frames, Kind, Texts};
-use crate::model::{StackId, State, Tables, ThreadId};
+use super::stacks::{NO_FRAME, merged};
+use crate::model::{StackId, Tables, ThreadId};
 use crate::profile::{Key, Profile};
 use crate::units::Nanos;
 
@@ -52,21 +55,7 @@ struct Node {
 impl Tree {
     /// The tree of a profile.
     pub(super) fn of(profile: &Profile, drawing: &Drawing) -> Self {
-        let mut stacks: Vec<(Place, Option<StackId>, Nanos)> = profile
-            .cells()
-            .iter()
-            .filter(|cell| drawing.idle || cell.key.state != State::Idle)
-            .map(|cell| (Place::of(&cell.key, profile.tables(), drawing), cell))
-            .map(|(place, cell)| (place, cell.key.stack, cell.weight))
-            .collect();
-        stacks.sort_unstable();
-        stacks.dedup_by(|next, kept| {
-            let same = (next.0, next.1) == (kept.0, kept.1);
-            if same {
-                kept.2 += next.2;
-            }
-            same
-        });
+        let stacks = merged(profile, drawing);
         let mut grower = Grower::new(profile.tables(), drawing);
         for stacks in stacks.chunk_by(|one, other| one.0 == other.0) {
             grower.group(stacks);
@@ -162,14 +151,14 @@ impl Children {
 
 /// What stands before a stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+pub(super) struct Place {
     /// The index of the endpoint, process or thread that it is grouped by.
     group: usize,
     thread: Option<ThreadId>,
 }
 
 impl Place {
-    fn of(key: &Key, tables: &Tables, drawing: &Drawing) -> Self {
+    pub(super) fn of(key: &Key, tables: &Tables, drawing: &Drawing) -> Self {
         let group = match drawing.group_by {
             GroupBy::Endpoint => key.endpoint.index(),
             GroupBy::Process => tables.thread(key.thread).process.index(),
@@ -179,25 +168,42 @@ impl Place {
         Self { group, thread: thread.then_some(key.thread) }
     }
 
-    /// The texts that stand before the stack, root first.
-    fn texts(self, tables: &Tables, drawing: &Drawing) -> Vec<String> {
-        let mut texts = Vec::new();
-        match drawing.group_by {
-            GroupBy::Endpoint => {
-                texts.push(tables.string(tables.endpoints()[self.group].label).to_owned());
-            }
-            GroupBy::Process => {
-                texts.push(format!("process (pid {})", tables.processes()[self.group].pid));
-            }
-            GroupBy::Thread | GroupBy::None => {}
-        }
-        texts.extend(self.thread.map(|thread| {
-            let thread = tables.thread(thread);
-            let pid = tables.process(thread.process).pid;
-            format!("{} (pid {pid}, tid {})", tables.string(thread.name), thread.tid)
-        }));
-        texts
+    /// The thread, where threads are told apart.
+    pub(super) const fn thread(&self) -> Option<ThreadId> {
+        self.thread
     }
+
+    /// What the stack is grouped by, in words.
+    pub(super) fn group_text<'a>(
+        self,
+        tables: &'a Tables,
+        drawing: &Drawing,
+    ) -> Option<Cow<'a, str>> {
+        match drawing.group_by {
+            GroupBy::Endpoint => Some(tables.string(tables.endpoints()[self.group].label).into()),
+            GroupBy::Process => {
+                Some(format!("process (pid {})", tables.processes()[self.group].pid).into())
+            }
+            GroupBy::Thread | GroupBy::None => None,
+        }
+    }
+
+    /// The texts that stand before the stack, root first.
+    fn texts<'a>(
+        self,
+        tables: &'a Tables,
+        drawing: &Drawing,
+    ) -> impl Iterator<Item = Cow<'a, str>> {
+        let thread = self.thread.map(|thread| thread_text(thread, tables).into());
+        self.group_text(tables, drawing).into_iter().chain(thread)
+    }
+}
+
+/// A thread in words.
+pub(super) fn thread_text(thread: ThreadId, tables: &Tables) -> String {
+    let thread = tables.thread(thread);
+    let pid = tables.process(thread.process).pid;
+    format!("{} (pid {pid}, tid {})", tables.string(thread.name), thread.tid)
 }
 
 struct Grower<'a> {
@@ -247,7 +253,7 @@ impl<'a> Grower<'a> {
                 Some(stack) => self.stack(root, stack, &mut path),
                 None => {
                     let kind = Kind::Frame(super::files::Origin::Synthetic);
-                    let text = self.tree.texts.intern("(no Python frame)", kind);
+                    let text = self.tree.texts.intern(NO_FRAME, kind);
                     self.node(root, text)
                 }
             };

@@ -70,6 +70,19 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
+/// py-spy, where `scripts/test.sh` has put it.
+pub(crate) fn py_spy() -> Option<PathBuf> {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache");
+    let found = std::fs::read_dir(cache).ok()?.flatten().find_map(|entry| {
+        let is_it = entry.file_name().to_string_lossy().starts_with("py-spy-");
+        Some(entry.path().join("bin/py-spy")).filter(|program| is_it && program.is_file())
+    });
+    if found.is_none() {
+        skip("py-spy not found (scripts/test.sh fetches it)");
+    }
+    found
+}
+
 /// Whether a program can be started; one that CI must have fails there.
 pub(crate) fn has_program(name: &str) -> bool {
     let found = std::env::var_os("PATH")
