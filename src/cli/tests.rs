@@ -152,7 +152,7 @@ fn outputs_are_planned_from_endings_and_formats() {
     );
     let refused = |arguments: &[&str]| outputs(arguments).unwrap_err();
     assert!(refused(&["-f", "html"]).starts_with(
-        "there is no format `html`; there are flamegraph, folded, raw, json, text, recording"
+        "there is no format `html`; there are flamegraph, folded, raw, speedscope, pprof, pstats, json, text, recording"
     ));
     assert!(refused(&["-o", "x.pb.gz"]).contains("says no format"));
     assert!(refused(&["-o", "-"]).contains("needs a format"));
