@@ -234,7 +234,8 @@ fn traced(script: &Script, seconds: &str) -> (f64, f64) {
         .args(["-f", "-c", "-e", "trace=!fcntl", "-U", "calls,name", "-o"])
         .arg(&table)
         .arg(farrier_path())
-        .args(["record", "-q", "-d", seconds, "-p", &script.pid().to_string(), "-o"])
+        .args(["record", "-q", "--max-cpu", "none", "-d", seconds, "-p"])
+        .args([&script.pid().to_string(), "-o"])
         .arg(&json)
         .stdin(Stdio::null());
     Outcome::of(command).success();

@@ -154,7 +154,7 @@ fn outputs_are_planned_from_endings_and_formats() {
     assert!(refused(&["-f", "html"]).starts_with(
         "there is no format `html`; there are flamegraph, folded, raw, speedscope, pprof, pstats, json, text, recording"
     ));
-    assert!(refused(&["-o", "x.pb.gz"]).contains("says no format"));
+    assert!(refused(&["-o", "x.html"]).contains("says no format"));
     assert!(refused(&["-o", "-"]).contains("needs a format"));
     assert!(refused(&["-f", "json", "-f", "text", "-o", "a"]).contains("2 formats for 1 files"));
     assert!(refused(&["-o", "a.svg", "-o", "a.svg"]).contains("written twice"));
