@@ -7,11 +7,12 @@ mod common;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    Gunicorn, Outcome, Postgres, alone, farrier, has_program, interpreter, run, signal, wait_until,
+    Gunicorn, Outcome, Postgres, Script, alone, application, farrier, has_program, interpreter,
+    run, signal, wait_until,
 };
 use serde_json::Value;
 
@@ -296,4 +297,40 @@ fn sixteen_workers_take_few_system_calls() {
     let calls = numbers.into_iter().find(|&number| number > 100).unwrap();
     println!("{calls} system calls for 16 workers\n{table}");
     assert!(calls <= MOST_SYSTEM_CALLS, "{calls} system calls");
+}
+
+#[test]
+fn requests_that_await_on_an_event_loop_are_shown() {
+    let _alone = alone();
+    for version in ["3.8", "3.11", "3.13", "3.15"] {
+        let Some(python) = interpreter(version) else { continue };
+        let mut command = Command::new(&python.python);
+        command.arg(application("async_views.py"));
+        let script = Script::spawn(command);
+        let port = u16::try_from(script.truth()["port"].as_u64().unwrap()).unwrap();
+        let mut held = Vec::new();
+        for number in 0..3 {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let line = format!("GET /rest/6{number}?token={PLANTED} HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream.write_all(line.as_bytes()).unwrap();
+            held.push(stream);
+        }
+        let found = wait_until("three requests", || {
+            let found = json(script.pid(), &[]);
+            (found["requests"].as_array().unwrap().len() == 3).then_some(found)
+        });
+        for request in found["requests"].as_array().unwrap() {
+            assert_eq!(request["endpoint"], "GET /rest/{seconds}", "{version}: {request:#}");
+            assert_eq!(request["route"], "/rest/{seconds}", "{version}: {request:#}");
+            assert_eq!(request["state"], "sleep", "{version}: {request:#}");
+            assert_eq!(request["suspended"], true, "{version}: {request:#}");
+            assert_eq!(request["frame"]["name"], "rest", "{version}: {request:#}");
+            assert!(request["path"].is_null(), "{version}: {request:#}");
+        }
+        assert_eq!(found["workers"][0]["in_flight"], 3);
+        let page = ps(script.pid(), &[]).stdout;
+        assert!(page.starts_with("3 requests in flight; 1 of 1 worker busy"), "{page}");
+        assert!(page.contains("task sleep GET /rest/{seconds}"), "{page}");
+        assert!(!page.contains(PLANTED), "{page}");
+    }
 }

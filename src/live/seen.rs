@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use crate::model::{
     Age, EndpointId, Grade, ListenQueue, Note, ProcessFacts, ProcessId, Progress, Request,
-    RequestId, Sample, Session as Facts, Sink, Tables, Tick,
+    RequestId, Sample, Session as Facts, Sink, Suspended, Tables, TaskLook, Tick,
 };
 use crate::sampler::{RenderLimits, RenderedLocal, Session};
 use crate::units::Nanos;
@@ -27,6 +27,12 @@ pub struct Looking {
     samples: Vec<Sample>,
     /// When that was.
     at: Nanos,
+    /// The suspended tasks of the process that is being looked at, at the last look at any.
+    tasks: Vec<Suspended>,
+    /// How many of its tasks that look passed over.
+    tasks_left_out: u64,
+    /// When the requests of suspended tasks were first seen.
+    suspended_since: FxHashMap<RequestId, Nanos>,
     notes: Vec<String>,
 }
 
@@ -51,6 +57,14 @@ pub(super) struct InFlight {
     pub(super) by_path: EndpointId,
     /// As the client sent it, without the query string.
     pub(super) path: String,
+}
+
+/// A request whose task waits while no thread runs it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SuspendedRequest {
+    pub(super) task: Suspended,
+    /// Since when it was seen: nothing says when it began.
+    pub(super) seen_for: Nanos,
 }
 
 /// One thread as it was seen.
@@ -94,6 +108,8 @@ impl Looking {
         locals: Option<RenderLimits>,
     ) -> io::Result<Option<Vec<Seen>>> {
         let mut best: Option<(u32, Vec<Seen>)> = None;
+        self.tasks.clear();
+        self.tasks_left_out = 0;
         for _ in 0..TRIES {
             self.samples.clear();
             if !session.look(id, self)? {
@@ -117,6 +133,22 @@ impl Looking {
         Ok(best.map(|(_, seen)| seen))
     }
 
+    /// The requests of the suspended tasks of the process that was looked at last, each once,
+    /// but for those that its threads serve; and how many of its tasks were not looked at.
+    pub(super) fn suspended(&mut self, threads: &[Seen]) -> (Vec<SuspendedRequest>, u64) {
+        let mut found: Vec<SuspendedRequest> = Vec::new();
+        for &task in &self.tasks {
+            let Some(request) = task.request else { continue };
+            let is_known = threads.iter().any(|seen| seen.sample.request == Some(request))
+                || found.iter().any(|known| known.task.request == Some(request));
+            if !is_known {
+                let since = *self.suspended_since.entry(request).or_insert(self.at);
+                found.push(SuspendedRequest { task, seen_for: self.at.saturating_sub(since) });
+            }
+        }
+        (found, self.tasks_left_out)
+    }
+
     /// What is known of a request at the last tick.
     fn in_flight(&self, id: RequestId) -> Option<InFlight> {
         let Known { process, started, first_seen, by_path, endpoint, ref path } =
@@ -133,7 +165,10 @@ impl Looking {
     fn forget(&mut self, process: ProcessId) {
         /// More than all workers of a host serve at a time.
         const MANY: usize = 8192;
-        let Self { requests, samples, .. } = self;
+        let Self { requests, samples, suspended_since, .. } = self;
+        if suspended_since.len() >= MANY {
+            suspended_since.clear();
+        }
         if requests.len() < MANY {
             return;
         }
@@ -174,6 +209,13 @@ impl Sink for Looking {
         self.at = tick.at;
         self.samples.clear();
         self.samples.extend_from_slice(samples);
+        Ok(())
+    }
+
+    fn suspended(&mut self, _: &Tables, look: &TaskLook, tasks: &[Suspended]) -> io::Result<()> {
+        self.tasks.clear();
+        self.tasks.extend_from_slice(tasks);
+        self.tasks_left_out = u64::from(look.tasks.saturating_sub(look.looked));
         Ok(())
     }
 

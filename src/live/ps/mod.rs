@@ -7,8 +7,10 @@ use std::io;
 use serde::Serialize;
 
 use super::dump::{DumpedFrame, frame, on_text};
-use super::seen::{Looking, Seen};
-use crate::model::{Age, Framework, Grade, ProcessFacts, ProcessId, Role, State, Tables};
+use super::seen::{Looking, Seen, SuspendedRequest};
+use crate::model::{
+    Age, Endpoint, Framework, Grade, ProcessFacts, ProcessId, Role, StackId, State, Tables,
+};
 use crate::report::{Files, Origin};
 use crate::sampler::{Heartbeat, Session};
 use crate::units::Nanos;
@@ -24,6 +26,8 @@ pub struct Ps {
     pub workers: Vec<WorkerNow>,
     /// Threads that ran, but whose stacks moved on too fast to tell whether for a request.
     pub untold: usize,
+    /// Tasks of event loops that were not looked at, because there are so many.
+    pub tasks_left_out: u64,
 }
 
 /// One request.
@@ -43,21 +47,23 @@ pub struct InFlight {
     pub began: Option<String>,
     /// The method.
     pub method: Option<String>,
-    /// The path as the client sent it, without the query string.
-    pub path: String,
+    /// The path as the client sent it, without the query string; not of a suspended task's.
+    pub path: Option<String>,
     /// The framework's route, once it has found it.
     pub route: Option<String>,
     /// The method and the route, or the folded path.
     pub endpoint: String,
-    /// The state of its thread: `running`, `io`, `lock` and so on.
+    /// Whether it is a task's that waits while no thread runs it.
+    pub suspended: bool,
+    /// The state of its thread or task: `running`, `io`, `lock` and so on.
     pub state: &'static str,
-    /// What its thread waits on.
+    /// What that waits on.
     pub on: Option<String>,
     /// What a database is being asked, without values.
     pub statement: Option<String>,
     /// The innermost frame of the application's own code.
     pub frame: Option<DumpedFrame>,
-    /// How far the reads agree.
+    /// How far the reads agree; a task is only shown if they do.
     pub grade: &'static str,
 }
 
@@ -99,28 +105,35 @@ impl Ps {
         looking: &mut Looking,
         options: PsOptions,
     ) -> io::Result<Self> {
-        let mut found: Vec<(ProcessId, Vec<Seen>, Option<Heartbeat>)> = Vec::new();
+        let mut found: Vec<(ProcessId, Vec<Seen>, Vec<SuspendedRequest>, Option<Heartbeat>)> =
+            Vec::new();
+        let mut tasks_left_out = 0;
         for id in session.processes() {
             if let Some(seen) = looking.look_at(session, id, None)? {
-                found.push((id, seen, session.heartbeat(id)));
+                let (suspended, left_out) = looking.suspended(&seen);
+                tasks_left_out += left_out;
+                found.push((id, seen, suspended, session.heartbeat(id)));
             }
         }
         let tables = session.tables();
         let files = Files::of(tables, false);
         let (mut requests, mut workers, mut untold) = (Vec::new(), Vec::new(), 0);
-        for (id, seen, heartbeat) in found {
+        for (id, seen, suspended, heartbeat) in found {
             let Some(facts) = looking.facts(id) else { continue };
-            let serves = seen.iter().filter(|seen| seen.request.is_some()).count();
+            let on_threads = seen.iter().filter(|seen| seen.request.is_some()).count();
+            let serves = on_threads + suspended.len();
             untold += seen.iter().filter(|seen| could_serve(seen)).count();
             if facts.role != Role::Arbiter {
                 workers.push(worker(facts, serves, heartbeat));
             }
             let mine = seen.iter().filter_map(|seen| request(seen, facts, tables, &files));
             requests.extend(mine);
+            let waiting = |one: &SuspendedRequest| suspended_request(one, facts, tables, &files);
+            requests.extend(suspended.iter().map(waiting));
         }
         requests.retain(|request| request.age_s >= options.slower_than.as_secs_f64());
         requests.sort_by(|one, other| other.age_s.total_cmp(&one.age_s));
-        Ok(Self { schema: "farrier/ps/1", requests, workers, untold })
+        Ok(Self { schema: "farrier/ps/1", requests, workers, untold, tasks_left_out })
     }
 }
 
@@ -163,15 +176,51 @@ fn request(
         age_is_exact: matches!(request.age, Age::Exactly(_)),
         began: request.began_unix_ns.and_then(rfc_3339),
         method: tables.endpoint(request.by_path).method.map(text),
-        path: request.path.clone(),
-        route: endpoint.route.filter(|_| endpoint.framework != Framework::None).map(text),
+        path: Some(request.path.clone()),
+        route: route(&endpoint, tables),
         endpoint: text(endpoint.label),
+        suspended: false,
         state: sample.state.name(),
         on: sample.on.map(|on| on_text(tables.on(on), tables)),
         statement: sample.statement.map(|statement| text(tables.statement(statement).text)),
-        frame: own_frame(seen, tables, files),
+        frame: own_frame(seen.sample.stack, tables, files),
         grade: sample.grade.name(),
     })
+}
+
+/// Of a task nothing says when it began, or on which thread it will go on.
+fn suspended_request(
+    one: &SuspendedRequest,
+    facts: &ProcessFacts,
+    tables: &Tables,
+    files: &Files<'_>,
+) -> InFlight {
+    let SuspendedRequest { task, seen_for } = one;
+    let endpoint = tables.endpoint(task.endpoint);
+    let text = |id| tables.string(id).to_owned();
+    InFlight {
+        pid: facts.pid.get(),
+        os_thread_id: None,
+        thread_name: "(task)".to_owned(),
+        age_s: seen_for.as_secs_f64(),
+        age_is_exact: false,
+        began: None,
+        method: endpoint.method.map(text),
+        path: None,
+        route: route(&endpoint, tables),
+        endpoint: text(endpoint.label),
+        suspended: true,
+        state: task.state.name(),
+        on: task.on.map(|on| on_text(tables.on(on), tables)),
+        statement: None,
+        frame: own_frame(task.stack, tables, files),
+        grade: Grade::Exact.name(),
+    }
+}
+
+fn route(endpoint: &Endpoint, tables: &Tables) -> Option<String> {
+    let named = endpoint.route.filter(|_| endpoint.framework != Framework::None);
+    named.map(|route| tables.string(route).to_owned())
 }
 
 fn rfc_3339(unix_ns: i64) -> Option<String> {
@@ -181,10 +230,10 @@ fn rfc_3339(unix_ns: i64) -> Option<String> {
 
 /// The innermost frame of code that is no library's, and that a library has called: a script
 /// that starts the server has not.
-fn own_frame(seen: &Seen, tables: &Tables, files: &Files<'_>) -> Option<DumpedFrame> {
+fn own_frame(stack: Option<StackId>, tables: &Tables, files: &Files<'_>) -> Option<DumpedFrame> {
     let path = |id| tables.string(tables.function(tables.frame(id).function).file);
     let mut own = None;
-    for id in tables.frames_from_leaf(seen.sample.stack?) {
+    for id in tables.frames_from_leaf(stack?) {
         match files.origin(path(id)) {
             Origin::Application => own = own.or(Some(id)),
             Origin::Package if own.is_some() => {

@@ -39,7 +39,7 @@ impl Ps {
             lines.extend(table.lines(page.width, page.colour));
         }
         let near: Vec<_> = self.workers.iter().filter(|worker| worker.near_timeout).collect();
-        if !near.is_empty() || self.untold > 0 {
+        if !near.is_empty() || self.untold > 0 || self.tasks_left_out > 0 {
             lines.push(String::new());
         }
         for worker in near {
@@ -48,6 +48,11 @@ impl Ps {
         if self.untold > 0 {
             let threads = numbers::of(self.untold as u64, "thread");
             let text = format!("of {threads} more it could not be told whether for a request");
+            lines.push(paint(&cut(&text, page.width), DIM, page.colour));
+        }
+        if self.tasks_left_out > 0 {
+            let tasks = numbers::of(self.tasks_left_out, "task");
+            let text = format!("{tasks} more of event loops were not looked at");
             lines.push(paint(&cut(&text, page.width), DIM, page.colour));
         }
         lines
@@ -74,13 +79,19 @@ fn row(request: &InFlight, page: &PsPage, table: &mut Table) {
     let age = numbers::seconds(request.age_s);
     let age = if request.age_is_exact { age } else { format!(">{age}") };
     let method = request.method.as_deref().unwrap_or("");
-    let what =
-        if page.route { request.endpoint.clone() } else { format!("{method} {}", request.path) };
+    let what = match &request.path {
+        Some(path) if !page.route => format!("{method} {path}"),
+        _ => request.endpoint.clone(),
+    };
     let state = match request.state {
         "running" | "runnable" => RED,
         _ => AnsiColor::Yellow.on_default(),
     };
-    let thread = request.os_thread_id.map_or_else(|| "?".to_owned(), |tid| tid.to_string());
+    let thread = match request.os_thread_id {
+        Some(tid) => tid.to_string(),
+        None if request.suspended => "task".to_owned(),
+        None => "?".to_owned(),
+    };
     table.row(vec![
         Field::new(&age).styled(BOLD),
         Field::new(&request.pid.to_string()),
