@@ -12,7 +12,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Gunicorn, Interpreter, Load, Summary, alone, application, interpreter, run, say};
+use common::{
+    Gunicorn, Interpreter, Load, Script, Summary, alone, application, interpreter, run, say,
+};
 use serde_json::Value;
 
 /// Shares may differ by so much: three points of a hundred.
@@ -219,4 +221,35 @@ fn a_supervisor_brings_its_workers() {
     for pid in summary.pids("worker") {
         assert_eq!(summary.process(pid)["server"], "uvicorn");
     }
+}
+
+#[test]
+fn a_function_of_ones_own_serves_what_it_is_declared_to() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (rules, json) = (path("rules.json"), path("x.json"));
+    let rule = r#"{"endpoints": [{"function": "Consumer.handle", "file": "apps/consumer.py",
+        "name": "message.headers['subject']", "request": "message", "kind": "message"}]}"#;
+    std::fs::write(&rules, rule).expect("a temporary folder");
+    for python in versions() {
+        let script = Script::start(&python, "consumer.py", &[]);
+        let pid = script.pid().to_string();
+        let arguments = ["record", "-q", "-d", "4", "-r", "400", "-p", &pid];
+        run(arguments.into_iter().chain(["--endpoint-from", &rules, "-o", &json])).success();
+        let seconds = Summary::read(Path::new(&json)).request_seconds();
+        let of = |name: &str| seconds.get(name).copied().unwrap_or_default();
+        let (created, shipped) = (of("message orders.created"), of("message orders.shipped"));
+        let share = created / (created + shipped);
+        say(&format!("CPython {}: {created:.2} and {shipped:.2} s", python.version));
+        assert!((share - 0.75).abs() < TOLERANCE, "{share}");
+        // It pauses for a fifth of the time.
+        let all = seconds.values().sum::<f64>();
+        assert!(created + shipped > 0.98 * all && (2.5..3.8).contains(&all), "{seconds:?}");
+    }
+    let wrong = rule.replace("\"name\"", "\"nam\"");
+    std::fs::write(&rules, wrong).expect("a temporary folder");
+    let outcome = run(["record", "-p", "1", "--endpoint-from", &rules]);
+    assert_eq!(outcome.status, Some(2), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("rules.json:1") && outcome.stderr.contains("nam"));
 }

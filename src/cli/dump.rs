@@ -15,8 +15,7 @@ use crate::sampler::RenderLimits;
 /// It could not attach, or not write.
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let stop = on_signals().map_err(|error| Failure::failed(format!("signals: {error}")))?;
-    let Options { target, children, statements, .. } = options;
-    let mut session = looking("dump", target, *children, *statements, &stop)?;
+    let mut session = looking("dump", &options.look, &stop)?;
     let limits = (options.locals > 0).then(|| RenderLimits::times(options.locals.into()));
     let dump = Dump::take(&mut session, limits)
         .map_err(|error| Failure::failed(format!("looking failed: {error}")))?;

@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::exit::{Failure, Status};
-use super::options::{Record, Target};
+use super::options::{Look, Record, Target};
 use super::record::{self, Sampling};
 use crate::endpoint::Declared;
 use crate::model::{Sink, Tables};
@@ -36,17 +36,12 @@ pub(super) fn record(options: &Record) -> Result<u8, Failure> {
 }
 
 /// A session that looks when it is told to, for the command of this name.
-pub(super) fn looking(
-    command: &str,
-    target: &Target,
-    children: bool,
-    statements: bool,
-    stop: &AtomicBool,
-) -> Result<Session, Failure> {
-    let roots = roots(target, &mut None)?;
+pub(super) fn looking(command: &str, look: &Look, stop: &AtomicBool) -> Result<Session, Failure> {
+    let declared = declared(look.endpoint_from.as_deref())?;
+    let roots = roots(&look.target, &mut None)?;
     let options = Options {
         roots,
-        follow_children: children,
+        follow_children: look.children,
         rate_hz: 100.0,
         max_cpu: None,
         max_depth: MOST_FRAMES,
@@ -54,8 +49,8 @@ pub(super) fn looking(
         command: Vec::new(),
         just_started: false,
         same_cpu: true,
-        statements,
-        declared: Declared::default(),
+        statements: look.statements,
+        declared,
         slow: None,
     };
     Session::attach(options, || stop.load(Ordering::Relaxed))
@@ -132,8 +127,9 @@ fn await_end(mut child: Child, quiet: bool) -> u8 {
     status.and_then(|status| u8::try_from(status).ok()).unwrap_or(Status::Failed as u8)
 }
 
-/// What a file declares of functions that serve requests.
-fn declared_in(file: &Path) -> Result<Declared, Failure> {
+/// What a file declares of functions that serve requests; nothing without a file.
+fn declared(file: Option<&Path>) -> Result<Declared, Failure> {
+    let Some(file) = file else { return Ok(Declared::default()) };
     const MOST_BYTES: u64 = 1 << 20;
     let mut text = String::new();
     let read = std::fs::File::open(file)
@@ -156,10 +152,7 @@ impl Live {
         stop: &AtomicBool,
         started: &mut Option<Child>,
     ) -> Result<Self, Failure> {
-        let declared = match &options.endpoint_from {
-            Some(file) => declared_in(file)?,
-            None => Declared::default(),
-        };
+        let declared = declared(options.endpoint_from.as_deref())?;
         let roots = roots(&options.target, started)?;
         let pid = roots.first().map(Process::pid);
         let first = roots.first().cloned();

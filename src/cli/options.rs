@@ -75,30 +75,37 @@ pub struct Report {
     pub view: View,
 }
 
-/// What `dump` is asked to do.
+/// What is looked at by commands that look at this instant, and how.
 #[derive(Debug, Clone)]
-pub struct Dump {
+pub struct Look {
     /// What to look at.
     pub target: Target,
     /// Whether the workers of a target are looked at too.
     pub children: bool,
+    /// Whether it is read what databases are asked.
+    pub statements: bool,
+    /// The file that declares functions of the user's own which serve requests.
+    pub endpoint_from: Option<PathBuf>,
+}
+
+/// What `dump` is asked to do.
+#[derive(Debug, Clone)]
+pub struct Dump {
+    /// What to look at, and how.
+    pub look: Look,
     /// How much of locals is shown; 0 for nothing.
     pub locals: u8,
     /// Whether it is written as JSON.
     pub json: bool,
     /// Whether files are written in full, not only their package part.
     pub full_filenames: bool,
-    /// Whether it is read what databases are asked.
-    pub statements: bool,
 }
 
 /// What `ps` is asked to do.
 #[derive(Debug, Clone)]
 pub struct Ps {
-    /// What to look at.
-    pub target: Target,
-    /// Whether the workers of a target are looked at too.
-    pub children: bool,
+    /// What to look at, and how.
+    pub look: Look,
     /// Only requests that are older are shown.
     pub slower_than: Duration,
     /// Whether routes are shown instead of paths.
@@ -107,6 +114,4 @@ pub struct Ps {
     pub watch: bool,
     /// Whether it is written as JSON.
     pub json: bool,
-    /// Whether it is read what databases are asked.
-    pub statements: bool,
 }

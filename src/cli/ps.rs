@@ -20,8 +20,7 @@ const INTERVAL: Nanos = Nanos::from_millis(1000);
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let stop = on_signals().map_err(|error| Failure::failed(format!("signals: {error}")))?;
     let stopped = || stop.load(Ordering::Relaxed);
-    let Options { target, children, statements, .. } = options;
-    let mut session = looking("ps", target, *children, *statements, &stop)?;
+    let mut session = looking("ps", &options.look, &stop)?;
     let failed = |error| Failure::failed(format!("looking failed: {error}"));
     let mut looking = Looking::begin(&session).map_err(failed)?;
     let filter = PsOptions { slower_than: options.slower_than.into() };

@@ -130,7 +130,7 @@ impl Rule {
         let serves = Serves {
             standing: Standing::Declared,
             request,
-            mark: Mark::Own,
+            mark: Mark::Named,
             naming,
             carrier: None,
             suspends: true,

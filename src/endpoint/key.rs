@@ -53,6 +53,12 @@ impl Telling<Serves> {
                 let items = reader.dict_items(dict, carrier.marks())?;
                 Marked::Print(reader.print_of(items)?)
             }
+            Mark::Named => {
+                // Its name and, where it has one, its method.
+                let named = [3, 2].map(|place| self.object(reader, place, now));
+                let [name, method] = named;
+                Marked::Print(reader.print_of([Some(request), name, method])?)
+            }
             Mark::Attributes(names) => {
                 let values = names.map(|name| reader.attribute(request, name));
                 Marked::Print(reader.print_of(values)?)

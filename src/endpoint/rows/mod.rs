@@ -104,7 +104,7 @@ impl Serves {
     pub(super) const fn places(&self) -> [Option<Place>; 6] {
         let mark = match self.mark {
             Mark::Moment(place) | Mark::Seconds(place) => Some(place),
-            Mark::Own | Mark::Carried | Mark::Attributes(_) => None,
+            Mark::Own | Mark::Carried | Mark::Attributes(_) | Mark::Named => None,
         };
         let [method, path, other] = match self.naming {
             Naming::Http { method, paths: &[path, other, ..] } => {
@@ -156,6 +156,10 @@ pub(super) enum Mark {
     Carried,
     /// The same of attributes of the request.
     Attributes([&'static str; 3]),
+    /// The same of what names it, besides what it is itself if that is a text. Two of the same
+    /// name, one right after the other, are one if the second's object has the place in memory
+    /// that the first's had.
+    Named,
 }
 
 /// The dicts that servers and frameworks share.
