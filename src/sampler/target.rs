@@ -1,6 +1,8 @@
 //! One process being sampled.
 
+mod attach;
 mod heartbeat;
+mod judging;
 mod locals;
 mod loops;
 mod pools;
@@ -10,21 +12,16 @@ mod threads;
 
 use super::clock::Clock;
 use super::executions::{Counts, Second};
-use super::judge::{Found, Judge, KnownMarks, Place, Verdict};
+use super::judge::{Judge, KnownMarks};
 use super::names::Names;
 use super::requests::{Counted, LocalTime, News};
 use super::thread::{Glance, Track};
 use crate::endpoint::{Attribution, Declared, Shared};
-use crate::model::{
-    Evidence, Frame, Grade, On, OnId, ProcessFacts, ProcessId, Sample, StackId, StackNode, State,
-    Tables, TargetProcess, Thread,
-};
+use crate::model::{ProcessFacts, ProcessId, Sample, Tables};
 use crate::process::{Affinity, Images, LiveMemory, Process, Syscall};
-use crate::python::{self, FoundFrame, Runtime, Stack};
-use crate::server::{Membership, worker_class_of_file};
-use crate::state::Marks;
+use crate::python::{self, Runtime, Stack};
 use crate::statement::{self, Statements};
-use crate::units::{Nanos, RemoteAddress, Tid};
+use crate::units::{Nanos, RemoteAddress};
 
 /// What all targets of a recording share.
 #[derive(Debug, Default)]
@@ -123,95 +120,9 @@ const LIST_INTERVAL: Nanos = Nanos::from_millis(1000);
 const FIRST_RETRY: Nanos = Nanos::from_millis(10);
 
 impl Target {
-    /// Finds the interpreter in a process and its threads.
-    ///
-    /// # Errors
-    /// See [`python::Error`].
-    pub(super) fn attach(
-        process: Process,
-        membership: &Membership,
-        now: Nanos,
-        common: &mut Common,
-    ) -> Result<Self, python::Error> {
-        let images = common.images.of_process(&process)?;
-        let memory = LiveMemory::new(process.clone());
-        let runtime = Runtime::locate(&images, &memory)?;
-        let (pid, start_time) = (process.pid(), process.start_time());
-        let id = common.tables.intern_process(TargetProcess { pid, start_time });
-        let resident = process.resident_bytes().unwrap_or(0);
-        let facts = ProcessFacts {
-            pid,
-            role: membership.role,
-            server: membership.server.map(str::to_owned),
-            worker_class: membership.worker_class.clone(),
-            threads: 0,
-            python: runtime.version().to_string(),
-            free_threaded: runtime.is_free_threaded(),
-            cpu: Nanos::ZERO,
-            runqueue: Nanos::ZERO,
-            gil_switches: None,
-            gil_watched: Nanos::ZERO,
-            requests_watched: Nanos::ZERO,
-            rss_bytes_first: resident,
-            rss_bytes_last: resident,
-            requests: None,
-            joined: now,
-            left: None,
-        };
-        let net_namespace = process.net_namespace();
-        let mut target = Self {
-            process,
-            memory,
-            runtime,
-            id,
-            facts,
-            attribution: Attribution::new(common.declared),
-            local_time: LocalTime::default(),
-            counted: Counted::default(),
-            judge: Judge::default(),
-            statements: Statements::default(),
-            again: Vec::new(),
-            net_namespace,
-            tracks: Vec::new(),
-            wanted: Vec::new(),
-            sampled: Vec::new(),
-            listed: now,
-            list_interval: LIST_INTERVAL,
-            first_switches: None,
-            ticked: None,
-            worker_class_known: false,
-            tasks: tasks::TaskSampling::default(),
-            loops: loops::Loops::default(),
-            told_unseen: false,
-            heartbeat_descriptor: None,
-            timeout: None,
-        };
-        if now > Nanos::ZERO && common.began.is_some_and(|began| start_time >= began) {
-            target.counted.begin_at_nothing(now);
-        }
-        target.follow_threads();
-        target.name_threads();
-        Ok(target)
-    }
-
     /// The process.
     pub(super) const fn process(&self) -> &Process {
         &self.process
-    }
-
-    /// The recording begins: what was before does not count.
-    pub(super) fn begin(&mut self) {
-        self.facts.joined = Nanos::ZERO;
-        self.listed = Nanos::ZERO;
-    }
-
-    /// Takes another part in its fleet.
-    pub(super) fn change_membership(&mut self, membership: &Membership) {
-        self.facts.role = membership.role;
-        self.facts.server = membership.server.map(str::to_owned);
-        if !self.worker_class_known {
-            self.facts.worker_class.clone_from(&membership.worker_class);
-        }
     }
 
     /// System calls made and bytes read of its memory.
@@ -378,121 +289,6 @@ impl Target {
         self.facts.threads = self.facts.threads.max(threads);
     }
 
-    /// What the last look found of one thread; weight and counters are left to the caller.
-    fn sample(
-        &mut self,
-        index: usize,
-        now: Nanos,
-        clock: &Clock,
-        common: &mut Common,
-    ) -> Option<Sample> {
-        let for_task = self.served_by_pool(index, common);
-        let (thread, track) = (self.runtime.threads().get(index)?, self.tracks.get_mut(index)?);
-        let mut grade = thread.grade();
-        let stack_holds = matches!(grade, Grade::Exact | Grade::Functions);
-        let gil = self.runtime.gil(thread.gil());
-        let mut marks = [Marks::default(); Marks::FRAMES];
-        let leaves = thread.frames().iter().rev().zip(&mut marks);
-        let mark = |(frame, mark): (&FoundFrame, &mut Marks)| {
-            *mark = common.marks.of(frame.function, &common.tables);
-        };
-        let count = leaves.map(mark).count();
-        let top = marks.get(..count).unwrap_or_default();
-        common.cut_stacks += u64::from(thread.frames().len() > common.max_depth);
-        let holds_gil = gil.is_some_and(|gil| gil.holder == Some(track.address));
-        let mut stack = track.stacks.intern(thread, common.max_depth, &mut common.tables);
-        if holds_gil && stack_holds && self.runtime.is_collecting(thread) {
-            stack = Some(collecting(stack, &mut common.tables));
-        }
-        if !self.worker_class_known {
-            self.worker_class_known = note_worker_class(&mut self.facts, thread, &common.tables);
-        }
-        let found = Found { seen: &track.seen, top, stack_holds, gil };
-        let mut place = Place {
-            process: &self.process,
-            memory: &self.memory,
-            runtime: &mut self.runtime,
-            descriptors: &mut common.names.descriptors,
-        };
-        let verdict = self.judge.judge(&found, &mut place);
-        let Verdict { state, waiting, evidence, settled } = verdict;
-        let blocked = !matches!(state, State::Running | State::Unknown);
-        if blocked && !track.seen.stood_still && track.tid.is_some() && grade == Grade::Exact {
-            // It went on after its call was read: the stack may be of a later moment.
-            grade = Grade::Functions;
-        }
-        let main = self.process.pid().get();
-        let name = match (&track.name, track.tid) {
-            (Some(name), _) => name,
-            (None, Some(tid)) if tid.get() == main => "MainThread",
-            _ => "thread",
-        };
-        let mut read = Stack::of_thread(&mut self.runtime, &self.memory, index);
-        let top = if stack_holds { top } else { &[] };
-        let tables = &mut common.tables;
-        let on = common.names.on(waiting, top, self.net_namespace, &mut read, tables);
-        let attributed = self.attribution.attribute(
-            &mut read,
-            &mut track.request,
-            state,
-            name,
-            &mut common.requests,
-            &mut common.tables,
-        );
-        let attributed = match for_task {
-            Some(task) if state != State::Idle => task,
-            _ => attributed,
-        };
-        let name = common.tables.intern_string(name);
-        let tid = track.tid.unwrap_or(Tid::new(0));
-        let thread = common.tables.intern_thread(Thread { process: self.id, tid, name });
-        let request = attributed.request.and_then(|_| self.attribution.in_progress(&track.request));
-        let found = (request, stack_holds);
-        let place = (self.id, thread);
-        let local_time = &mut self.local_time;
-        common.news.extend(track.last_request.look(now, place, found, local_time, clock));
-        let sample = Sample {
-            thread,
-            stack,
-            endpoint: attributed.endpoint,
-            on,
-            statement: track.read.map(|(execution, _)| execution.statement),
-            request: attributed.request,
-            weight: Nanos::ZERO,
-            cpu: Nanos::ZERO,
-            runqueue: Nanos::ZERO,
-            state,
-            evidence,
-            grade,
-            holds_gil,
-        };
-        track.was_torn = !stack_holds;
-        let stands = track.seen.stood_still && stack_holds && settled && state != State::Unknown;
-        track.standing = stands.then_some(Sample { evidence: Evidence::Unchanged, ..sample });
-        Some(sample)
-    }
-
-    /// Says of each thread that waits for the GIL who holds it. Interpreters of one process
-    /// may each have their own.
-    fn name_holders(&self, common: &mut Common, samples: &mut [Sample]) {
-        let gil_of = |position: usize| {
-            let track = self.tracks.get(*self.sampled.get(position)?)?;
-            Some(track.gil)
-        };
-        for holder in 0..samples.len() {
-            if !samples[holder].holds_gil {
-                continue;
-            }
-            let Some(on) = holder_of(&samples[holder], &mut common.tables) else { continue };
-            let gil = gil_of(holder);
-            for (position, sample) in samples.iter_mut().enumerate() {
-                if sample.state == State::GilWait && gil_of(position) == gil {
-                    sample.on = Some(on);
-                }
-            }
-        }
-    }
-
     /// What is suspended in this process and cannot be seen, in a sentence, once.
     pub(super) fn tell_unseen(&mut self) -> Option<String> {
         /// Worker classes whose requests wait in greenlets (`greenlet` keeps no list of them).
@@ -516,34 +312,4 @@ impl Target {
             self.facts.rss_bytes_last = resident;
         }
     }
-}
-
-/// The stack of a thread that is in the cyclic garbage collector.
-fn collecting(stack: Option<StackId>, tables: &mut Tables) -> StackId {
-    let function = tables.intern_function_named("(gc)", "", 0);
-    let frame = tables.intern_frame(Frame { function, line: 0 });
-    tables.intern_stack(StackNode { parent: stack, frame })
-}
-
-/// The topmost function of a thread that holds the GIL, and what it serves.
-fn holder_of(holder: &Sample, tables: &mut Tables) -> Option<OnId> {
-    let leaf = tables.frames_from_leaf(holder.stack?).next()?;
-    let function = tables.frame(leaf).function;
-    Some(tables.intern_on(On::Holder { function, endpoint: holder.endpoint }))
-}
-
-/// Takes the worker class from the file of a frame; whether it is known now.
-fn note_worker_class(
-    facts: &mut ProcessFacts,
-    thread: &python::PythonThread,
-    tables: &Tables,
-) -> bool {
-    let class = thread.frames().iter().find_map(|found| {
-        let function = tables.function(found.function);
-        worker_class_of_file(tables.string(function.file))
-    });
-    if let Some(class) = class {
-        facts.worker_class = Some(class.to_owned());
-    }
-    class.is_some()
 }
