@@ -13,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    Gunicorn, Interpreter, Load, Script, Summary, alone, application, interpreter, run, say,
+    Gunicorn, Interpreter, Load, Redis, Script, Summary, alone, application, interpreter, run, say,
+    signal,
 };
 use serde_json::Value;
 
@@ -251,5 +252,49 @@ fn a_function_of_ones_own_serves_what_it_is_declared_to() {
     std::fs::write(&rules, wrong).expect("a temporary folder");
     let outcome = run(["record", "-p", "1", "--endpoint-from", &rules]);
     assert_eq!(outcome.status, Some(2), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("rules.json:1") && outcome.stderr.contains("nam"));
+    assert!(outcome.stderr.contains("rules.json:2") && outcome.stderr.contains("nam"));
+}
+
+#[test]
+fn tasks_of_celery_are_named() {
+    let _alone = alone();
+    let Some(redis) = Redis::start() else { return };
+    let port = redis.port().to_string();
+    for (python, pool) in versions().zip(["prefork", "threads", "prefork", "threads"]) {
+        let mut asking = Command::new(&python.python);
+        asking.arg(application("celery_tasks.py")).arg("600").env("FIXTURE_REDIS", &port);
+        assert!(asking.status().expect("it starts").success());
+        let mut command = Command::new(python.program("celery"));
+        command.arg("--workdir").arg(application(""));
+        command.args(["-A", "celery_tasks", "worker", "--pool", pool, "-c", "2"]);
+        command.args(["--without-gossip", "--without-mingle", "--loglevel", "CRITICAL"]);
+        command.env("FIXTURE_REDIS", &port);
+        let mut worker = Script::spawn(command);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let json = folder.path().join("x.json");
+        let (pid, path) = (worker.pid().to_string(), json.to_str().expect("UTF-8"));
+        run(["record", "-q", "-d", "4", "-r", RATE, "-p", &pid, "-o", path]).success();
+        signal("TERM", worker.pid());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while worker.is_running() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        redis.ask("FLUSHALL");
+
+        let summary = Summary::read(&json);
+        let seconds = summary.request_seconds();
+        let of = |name: &str| seconds.get(name).copied().unwrap_or_default();
+        let (ship, pack) = (of("task shop.tasks.ship"), of("task shop.tasks.pack"));
+        say(&format!("CPython {}, {pool}: {ship:.2} and {pack:.2} s", python.version));
+        assert!((ship / (ship + pack) - 0.75).abs() < TOLERANCE, "{seconds:?}");
+        assert!(ship + pack > 4.0, "two at a time for most of four seconds: {seconds:?}");
+        assert!(ship + pack > ATTRIBUTED * seconds.values().sum::<f64>(), "{seconds:?}");
+        let first = &summary.list("endpoints")[0];
+        assert_eq!(
+            (first["method"].as_str(), first["framework"].as_str()),
+            (Some("task"), Some("celery"))
+        );
+        let server = |process: &Value| process["server"] == "celery";
+        assert!(summary.list("processes").iter().all(server), "{:?}", summary.0["processes"]);
+    }
 }
