@@ -170,7 +170,7 @@ impl Attribution {
                 return Serving::Torn;
             }
             if let Some(found) = found {
-                current.settle(&found, tables);
+                current.settle(&found, shared, tables);
             }
         }
         Serving::Request(Attributed { endpoint: current.endpoint, request: Some(current.id) })

@@ -4,7 +4,7 @@ use super::key::Key;
 use super::roles::Telling;
 use super::routing::FoundRoute;
 use super::rows::{Carrier, Naming, Serves};
-use super::shared::{Shared, endpoint, other_paths};
+use super::shared::{Shared, other_paths};
 use crate::model::{EndpointId, Framework, Request, RequestId, Routing, Tables};
 use crate::python::Locals;
 use crate::units::RemoteAddress;
@@ -114,10 +114,9 @@ impl Current {
     }
 
     /// Takes the framework's route for good.
-    pub(super) fn settle(&mut self, found: &FoundRoute, tables: &mut Tables) {
-        let FoundRoute { framework, route, handler } = found;
+    pub(super) fn settle(&mut self, found: &FoundRoute, shared: &mut Shared, tables: &mut Tables) {
         let path = self.endpoint;
-        self.endpoint = endpoint(tables, &self.method, route, *framework, handler.as_deref());
+        self.endpoint = shared.routed_endpoint(&self.method, found, tables);
         self.settled = true;
         if !self.is_other_path {
             tables.intern_routing(Routing { path, route: self.endpoint });

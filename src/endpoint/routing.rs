@@ -88,7 +88,13 @@ fn carried_by(reader: &mut Locals<'_>, dict: RemoteAddress, row: &Carries) -> Op
         reader.text_of(object)
     };
     if let Some(route) = text(row.route) {
-        return Some(FoundRoute::new(row.framework, route, text(row.handler)));
+        // One that is not there at all was read in the middle of a change: it is looked for again.
+        let handler = reader.follow(dict, row.handler);
+        if handler.is_none() && !row.handler.is_empty() {
+            return None;
+        }
+        let handler = handler.and_then(|handler| reader.text_of(handler));
+        return Some(FoundRoute::new(row.framework, route, handler));
     }
     let is_in_vain = !row.no_route.is_empty() && reader.follow(dict, row.no_route).is_some();
     is_in_vain.then(|| FoundRoute::none(row.framework))

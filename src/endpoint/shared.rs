@@ -4,7 +4,8 @@
 use rustc_hash::FxHashMap;
 
 use super::route::fold;
-use crate::model::{Endpoint, EndpointId, Framework, RequestId, Tables};
+use super::routing::FoundRoute;
+use crate::model::{Endpoint, EndpointId, Framework, RequestId, StringId, Tables};
 
 /// The most endpoints named by raw paths. Beyond that a crawler's thousand paths are
 /// one: `GET (other paths)`.
@@ -25,6 +26,8 @@ pub struct Shared {
     requests: u64,
     /// Endpoints named by their path, by label.
     folded: FxHashMap<String, EndpointId>,
+    /// Endpoints named by a framework's route, by label.
+    routed: FxHashMap<(StringId, Framework), EndpointId>,
     /// Endpoints of tasks, by label.
     work: FxHashMap<String, EndpointId>,
     /// The labels of threads and tasks that serve no request, by their names.
@@ -79,6 +82,22 @@ impl Shared {
         let new = endpoint(tables, &kind, &name, framework, None);
         self.work.insert(key, new);
         new
+    }
+
+    /// The endpoint of a route that a framework has named: the same for all its requests, with
+    /// the handler of the first. Another handler, or none, may be what is read while it changes.
+    pub(super) fn routed_endpoint(
+        &mut self,
+        method: &str,
+        found: &FoundRoute,
+        tables: &mut Tables,
+    ) -> EndpointId {
+        let FoundRoute { framework, route, handler } = found;
+        let key = (tables.intern_string(&format!("{method} {route}")), *framework);
+        *self
+            .routed
+            .entry(key)
+            .or_insert_with(|| endpoint(tables, method, route, *framework, handler.as_deref()))
     }
 
     /// The label of a thread that serves no request. A server that makes a thread for
