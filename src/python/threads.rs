@@ -39,9 +39,11 @@ pub(crate) struct ThreadState {
     pub(crate) gil: RemoteAddress,
     /// `pthread_self()` of the thread: what `threading` calls its `ident`.
     pub(crate) ident: u64,
-    /// What the target itself says of the thread's number: `native_thread_id`, and where
-    /// there is none the number in the C library's own `struct pthread`. In the target's own
-    /// PID namespace; 0 where there is none.
+    /// What the target itself says of the thread's number: `native_thread_id`, and the number in
+    /// the C library's own `struct pthread`. The first counts if it is one of the process'
+    /// threads: up to 3.10 there is none, and a program that forks without the interpreter's
+    /// knowledge (uWSGI) leaves its parent's. In the target's own PID namespace; 0 where there
+    /// is none.
     pub(crate) stated_tids: [u32; 2],
 }
 
@@ -158,8 +160,8 @@ impl Reader<'_, '_> {
             .iter()
             .map(|known| {
                 let fields = batch.ask(known.address, fields_size(layout));
-                let pthread = needs_pthread(known.stated_tids[0], known.ident)
-                    .then(|| (known.ident, ask_pthread(known.ident, batch)));
+                let pthread =
+                    (known.ident != 0).then(|| (known.ident, ask_pthread(known.ident, batch)));
                 (known.address, fields, pthread)
             })
             .collect();
@@ -242,9 +244,8 @@ impl Reader<'_, '_> {
 fn add_pthread_tids(threads: &mut [ThreadState], objects: &mut Objects<'_>) {
     let batch = &mut *objects.batch;
     batch.clear();
-    let missing = threads.iter_mut().filter(|thread| {
-        thread.stated_tids == [0, 0] && needs_pthread(thread.stated_tids[0], thread.ident)
-    });
+    let missing =
+        threads.iter_mut().filter(|thread| thread.stated_tids[1] == 0 && thread.ident != 0);
     let asked: Vec<_> = missing
         .map(|thread| {
             let slots = ask_pthread(thread.ident, batch);
@@ -303,12 +304,6 @@ fn fields(bytes: View<'_>, layout: &Layout) -> Option<Fields> {
         native: native.and_then(|number| u32::try_from(number).ok()).unwrap_or(0),
         from_pthread: None,
     })
-}
-
-/// Whether the C library has to be asked: the thread state does not have the number, and
-/// says where the C library keeps what it knows.
-const fn needs_pthread(native: u32, ident: u64) -> bool {
-    native == 0 && ident != 0
 }
 
 fn ask_pthread(ident: u64, batch: &mut Batch) -> [Slot; 2] {

@@ -8,9 +8,7 @@ use serde::Serialize;
 
 use super::dump::{DumpedFrame, frame, on_text};
 use super::seen::{Looking, Seen, SuspendedRequest};
-use crate::model::{
-    Age, Endpoint, Framework, Grade, ProcessFacts, ProcessId, Role, StackId, State, Tables,
-};
+use crate::model::{Age, Endpoint, Framework, Grade, ProcessFacts, Role, StackId, State, Tables};
 use crate::report::{Files, Origin};
 use crate::sampler::{Heartbeat, Session};
 use crate::units::Nanos;
@@ -105,8 +103,7 @@ impl Ps {
         looking: &mut Looking,
         options: PsOptions,
     ) -> io::Result<Self> {
-        let mut found: Vec<(ProcessId, Vec<Seen>, Vec<SuspendedRequest>, Option<Heartbeat>)> =
-            Vec::new();
+        let mut found = Vec::new();
         let mut tasks_left_out = 0;
         for id in session.processes() {
             if let Some(seen) = looking.look_at(session, id, None)? {
