@@ -180,7 +180,7 @@ impl Target {
         self.collect(now, (period, longest), clock, common, samples);
         self.name_holders(common, samples);
         self.follow_loops(now, common, samples);
-        self.look_at_tasks(now, (period, longest), clock, common);
+        self.look_at_tasks(now, (period, longest), common);
         self.ticked = Some(now);
         if threads_changed || now.saturating_sub(self.listed) >= self.list_interval {
             self.relist(now)?;

@@ -11,7 +11,7 @@
 use rustc_hash::FxHashMap;
 
 use super::super::awaited::Upstreams;
-use super::{Clock, Common, Target};
+use super::{Common, Target};
 use crate::endpoint::{Attributed, ThreadRequest};
 use crate::model::{
     FunctionId, Grade, On, OnId, StackId, StackNode, State, Suspended, Tables, TaskLook,
@@ -110,7 +110,6 @@ impl Target {
         &mut self,
         now: Nanos,
         (period, longest): (Nanos, Nanos),
-        _clock: &Clock,
         common: &mut Common,
     ) {
         self.tasks.look = None;
